@@ -1,0 +1,118 @@
+"""Checkpoints: immutable weights (safetensors) named by content hash, each with its card (JSON)."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from aela.storage import Home, canonical_json, read_json, sha256, write_bytes, write_json
+
+if TYPE_CHECKING:
+    import torch
+
+MODELS = ("image_encoder", "mel_autoencoder", "word_autoencoder", "associator")
+
+
+class UnknownCheckpoint(LookupError):
+    """No such checkpoint in this home."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint is and where it comes from.
+
+    `inputs` names the checkpoints (or generations' parts) it was trained on top of, by role, for
+    instance `{"mel_autoencoder": sha}` on a word autoencoder's card.
+    """
+
+    model: str
+    settings: dict[str, Any]
+    seed: int
+    manifest: str
+    parent: str | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    code_version: str = ""
+    created: str = ""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    sha: str
+    card: Card
+
+
+def code_version() -> str:
+    try:
+        return version("aela")
+    except PackageNotFoundError:
+        return "unpackaged"
+
+
+def save(home: Home, card: Card, tensors: "dict[str, torch.Tensor]") -> Checkpoint:
+    """Write weights and card, and make this the current checkpoint of its model.
+
+    The name is the SHA-256 of the weights together with what they were trained from, so equal
+    weights trained on another manifest are another checkpoint.
+    """
+    from safetensors.torch import save as to_bytes
+
+    card = dataclasses.replace(
+        card, code_version=code_version(), created=datetime.now(UTC).isoformat(timespec="seconds")
+    )
+    weights = to_bytes({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+    origin = {
+        "model": card.model,
+        "settings": card.settings,
+        "seed": card.seed,
+        "manifest": card.manifest,
+        "parent": card.parent,
+        "inputs": card.inputs,
+        "weights": sha256(weights),
+    }
+    sha = sha256(canonical_json(origin))
+    folder = home.models(card.model)
+    write_bytes(folder / f"{sha}.safetensors", weights)
+    write_json(folder / f"{sha}.json", dataclasses.asdict(card))
+    write_bytes(folder / "current", sha.encode())
+    return Checkpoint(sha, card)
+
+
+def read(home: Home, model: str, sha: str) -> Checkpoint:
+    """The checkpoint without its weights.
+
+    Raises:
+        UnknownCheckpoint: there is none of that name.
+    """
+    path = home.models(model) / f"{sha}.json"
+    if not path.exists():
+        raise UnknownCheckpoint(f"There is no {model} checkpoint {sha} in {home.root}.")
+    return Checkpoint(sha, Card(**read_json(path)))
+
+
+def weights(home: Home, model: str, sha: str) -> "dict[str, torch.Tensor]":
+    """The tensors of a checkpoint, on the CPU.
+
+    Raises:
+        UnknownCheckpoint: there is none of that name.
+    """
+    from safetensors.torch import load
+
+    path = home.models(model) / f"{sha}.safetensors"
+    if not path.exists():
+        raise UnknownCheckpoint(f"There is no {model} checkpoint {sha} in {home.root}.")
+    return load(path.read_bytes())
+
+
+def current(home: Home, model: str) -> Checkpoint | None:
+    """The checkpoint that was trained last, or None before the first."""
+    pointer = home.models(model) / "current"
+    return read(home, model, pointer.read_text().strip()) if pointer.exists() else None
+
+
+def settings_dict(settings: Any) -> dict[str, Any]:
+    """A settings dataclass as the plain JSON values that a card holds."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))

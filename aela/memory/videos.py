@@ -1,0 +1,132 @@
+"""Which videos are known: each one file, one partition key, one role.
+
+A video is taken in by its content: the key is `<stem>-<first 8 hex of its SHA-256>`. The record
+`videos/<video>.json` is written before anything is made of the video, so that an interrupted
+ingest is found again.
+"""
+
+import os
+import re
+import shutil
+import unicodedata
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, get_args
+
+from upath import UPath
+
+from aela.storage import Home, atomic, read_json, sha256_file, write_bytes, write_json
+
+Role = Literal["learn", "watch"]
+ROLES: tuple[Role, ...] = get_args(Role)
+HASH_DIGITS = 8
+LONGEST_STEM = 80
+
+
+class UnknownVideo(LookupError):
+    """No such video in this home."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """One recording. `file` is relative to the home; `name` is what its owner called it."""
+
+    video: str
+    role: Role
+    name: str
+    file: str
+    sha256: str
+    bytes: int
+    added: str
+
+
+def key(name: str, sha: str) -> str:
+    """The partition key of a video: its stem reduced to letters, digits, `.`, `_`, `-`, then hash.
+
+    Partition keys are file names too: nothing in them can leave a folder or start a hidden file.
+    """
+    stem = unicodedata.normalize("NFKC", Path(name).stem)
+    stem = re.sub(r"[^\w.-]+", "_", stem, flags=re.UNICODE).strip("._-")[:LONGEST_STEM]
+    return f"{stem or 'video'}-{sha[:HASH_DIGITS]}"
+
+
+def take_in(home: Home, source: UPath, role: Role, *, move: bool) -> Video:
+    """Bring a file into the home and record it; the same content again is the same video.
+
+    Args:
+        move: take the file away from where it lies (the inbox) instead of copying it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is empty, or `role` is not one of ROLES.
+    """
+    if role not in ROLES:
+        raise ValueError(f"A video's role is one of {', '.join(ROLES)}, not {role!r}.")
+    if not source.is_file():
+        raise FileNotFoundError(f"There is no file {source}; give the path of a video.")
+    size = source.stat().st_size
+    if size == 0:
+        raise ValueError(f"{source.name!r} is empty (0 bytes); copy it again.")
+    sha = sha256_file(source)
+    video = key(source.name, sha)
+    record = home.videos / f"{video}.json"
+    suffix = source.suffix.lower() if re.fullmatch(r"\.\w{1,8}", source.suffix) else ""
+    target = home.videos / f"{video}{suffix}"
+    if not target.exists():
+        _bring(source, target, move=move)
+    elif move:
+        source.unlink()
+    known = find(home, video) if record.exists() else None
+    if known and known.role == role:
+        return known
+    result = Video(
+        video, role, source.name, home.relative(target), sha, size, datetime.now(UTC).isoformat()
+    )
+    write_json(record, asdict(result))
+    return result
+
+
+def _bring(source: UPath, target: UPath, *, move: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    same_disk = not source.protocol and not target.protocol
+    if move and same_disk and source.stat().st_dev == target.parent.stat().st_dev:
+        os.replace(str(source), str(target))  # noqa: PTH105  (UPath.rename is not atomic)
+        return
+    with source.open("rb") as reader, atomic(target) as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)
+    if move:
+        source.unlink()
+
+
+def find(home: Home, video: str) -> Video:
+    """The record of a video.
+
+    Raises:
+        UnknownVideo: there is none of that key.
+    """
+    path = home.videos / f"{video}.json"
+    if Path(video).name != video or not path.exists():
+        raise UnknownVideo(f"There is no video {video!r} in {home.root}; `aela memory` lists them.")
+    return Video(**read_json(path))
+
+
+def known(home: Home, role: Role | None = None) -> list[Video]:
+    """All recorded videos, oldest first."""
+    if not home.videos.exists():
+        return []
+    records = [Video(**read_json(path)) for path in home.videos.glob("*.json")]
+    return sorted(
+        (v for v in records if role in (None, v.role)), key=lambda v: (v.added, v.video)
+    )
+
+
+def quarantine(home: Home, video: Video, reason: str) -> UPath:
+    """Set a video aside that cannot be used; the file is kept beside a text with the reason."""
+    media = home.root / video.file
+    target = home.quarantine / Path(video.file).name
+    if media.exists():
+        _bring(media, target, move=True)
+    write_bytes(home.quarantine / f"{target.name}.txt", f"{reason}\n".encode())
+    (home.videos / f"{video.video}.json").unlink(missing_ok=True)
+    return target
