@@ -1,0 +1,86 @@
+"""The manifest: the exact list of what a training run saw. Its hash is the memory's version."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+from aela.memory import store
+from aela.storage import Home, canonical_json, read_json, sha256, write_json
+
+
+class UnknownManifest(LookupError):
+    """No such manifest in this home."""
+
+
+class EmptyMemory(ValueError):
+    """Memory holds too little to train on."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One video: `content` is the hash of its rows, `frames` and `clips` their numbers."""
+
+    video: str
+    content: str
+    frames: int
+    clips: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Entries sorted by video."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def sha(self) -> str:
+        return sha256(canonical_json([asdict(entry) for entry in self.entries]))
+
+    @property
+    def frames(self) -> int:
+        return sum(entry.frames for entry in self.entries)
+
+    @property
+    def clips(self) -> int:
+        return sum(entry.clips for entry in self.entries)
+
+
+def take(home: Home) -> Manifest:
+    """The manifest of everything that memory holds of `learn` videos now; also written down."""
+    manifest = Manifest(
+        tuple(
+            Entry(e.video, e.content, e.frames, e.clips)
+            for e in store.remembered(home, role="learn")
+        )
+    )
+    path = home.manifest(manifest.sha)
+    if not path.exists():
+        write_json(path, [asdict(entry) for entry in manifest.entries])
+    return manifest
+
+
+def read(home: Home, sha: str) -> Manifest:
+    """
+    Raises:
+        UnknownManifest: there is none of that hash.
+    """
+    path = home.manifest(sha)
+    if not path.exists():
+        raise UnknownManifest(f"There is no manifest {sha} in {home.root}.")
+    return Manifest(tuple(Entry(**entry) for entry in read_json(path)))
+
+
+def rows(
+    home: Home,
+    manifest: Manifest,
+    sense: Literal["frame", "clip"],
+    columns: list[str] | None = None,
+) -> Iterator[tuple[str, pa.Table]]:
+    """`(video, its frames or clips)` for each entry that has any, in the manifest's order."""
+    for entry in manifest.entries:
+        if sense == "frame" and entry.frames:
+            yield entry.video, store.read_frames(home, entry.video, columns)
+        if sense == "clip" and entry.clips:
+            yield entry.video, store.read_clips(home, entry.video, columns)

@@ -1,0 +1,238 @@
+"""Frames, clips and rejections of a video as Parquet files, written once and whole.
+
+Pictures are JPEG, sounds FLAC, in columns beside their times; row groups are small, so that one
+row costs one small read. pandas, DuckDB and Ray Data read the files as they are.
+"""
+
+import io
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import soundfile
+from PIL import Image
+
+from aela.capture import SAMPLE_RATE, Clip, Frame, Rejection
+from aela.memory.videos import UnknownVideo, Video
+from aela.storage import Home, atomic, canonical_json, read_json, sha256, write_json
+
+FRAMES = pa.schema(
+    [
+        ("time_s", pa.float64()),
+        ("jpeg", pa.binary()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("sharpness", pa.float32()),
+        ("before", pa.binary()),  # small JPEG of the view shortly before: what moves shows the thing
+        ("after", pa.binary()),
+    ]
+)
+CLIPS = pa.schema(
+    [
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("flac", pa.binary()),
+        ("word_start_s", pa.float32()),  # where in the sound the word begins
+        ("level_db", pa.float32()),
+        ("snr_db", pa.float32()),
+    ]
+)
+REJECTIONS = pa.schema(
+    [
+        ("sense", pa.string()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("reason", pa.string()),
+        ("value", pa.float32()),
+    ]
+)
+ROWS_PER_GROUP = 16
+NEIGHBOUR_JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """The index entry of a video: what memory holds of it. `content` names exactly these rows."""
+
+    video: str
+    role: str
+    content: str
+    frames: int
+    clips: int
+    frame_rejections: dict[str, int]
+    clip_rejections: dict[str, int]
+
+
+class _Table:
+    """Rows gathered into small row groups, with a running hash of the content."""
+
+    def __init__(self, schema: pa.Schema, file: Any) -> None:
+        self.schema, self.rows, self.count, self.sha = schema, [], 0, sha256(b"")
+        self.writer = pq.ParquetWriter(file, schema, compression="zstd")
+
+    def add(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        self.count += 1
+        spelled = {
+            name: sha256(value) if isinstance(value, bytes) else value
+            for name, value in row.items()
+        }
+        self.sha = sha256(self.sha.encode() + canonical_json(spelled))
+        if len(self.rows) == ROWS_PER_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.rows:
+            self.writer.write_table(pa.Table.from_pylist(self.rows, schema=self.schema))
+            self.rows = []
+
+    def close(self) -> None:
+        self.flush()
+        self.writer.close()
+
+
+def remember(home: Home, video: Video, senses: Iterable[Frame | Clip | Rejection]) -> Remembered:
+    """Write what was captured of `video`; readers see all of it or nothing.
+
+    An error while capturing leaves memory as it was.
+    """
+    counts: dict[str, dict[str, int]] = {"frame": {}, "clip": {}}
+    with ExitStack() as stack:
+        frames, clips, rejections = (
+            _Table(schema, stack.enter_context(atomic(path)))
+            for schema, path in (
+                (FRAMES, home.frames(video.video)),
+                (CLIPS, home.clips(video.video)),
+                (REJECTIONS, home.rejections(video.video)),
+            )
+        )
+        for sensed in senses:
+            if isinstance(sensed, Frame):
+                frames.add(_frame_row(sensed))
+            elif isinstance(sensed, Clip):
+                clips.add(_clip_row(sensed))
+            else:
+                rejections.add(asdict(sensed))
+                reasons = counts[sensed.sense]
+                reasons[sensed.reason] = reasons.get(sensed.reason, 0) + 1
+        for table in (frames, clips, rejections):
+            table.close()
+    entry = Remembered(
+        video.video,
+        video.role,
+        sha256((frames.sha + clips.sha).encode()),
+        frames.count,
+        clips.count,
+        counts["frame"],
+        counts["clip"],
+    )
+    write_json(home.index / f"{video.video}.json", asdict(entry))
+    return entry
+
+
+def _frame_row(frame: Frame) -> dict[str, Any]:
+    before, after = (_small_jpeg(view) for view in frame.neighbours)
+    return {
+        "time_s": frame.time_s,
+        "jpeg": frame.jpeg,
+        "width": frame.width,
+        "height": frame.height,
+        "sharpness": frame.sharpness,
+        "before": before,
+        "after": after,
+    }
+
+
+def _small_jpeg(view: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(view).save(buffer, "JPEG", quality=NEIGHBOUR_JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _clip_row(clip: Clip) -> dict[str, Any]:
+    return {
+        "start_s": clip.start_s,
+        "end_s": clip.end_s,
+        "flac": to_flac(clip.samples),
+        "word_start_s": clip.word_start_s,
+        "level_db": clip.level_db,
+        "snr_db": clip.snr_db,
+    }
+
+
+def to_flac(samples: np.ndarray) -> bytes:
+    """Mono samples in [-1, 1] at 44.1 kHz as a FLAC file (16 bit)."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(samples, -1, 1), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def from_flac(flac: bytes) -> np.ndarray:
+    """float32 [n] mono samples at 44.1 kHz of a FLAC file that `to_flac` wrote."""
+    samples, _ = soundfile.read(io.BytesIO(flac), dtype="float32")
+    return samples
+
+
+def remembered(home: Home, role: str | None = None) -> list[Remembered]:
+    """The index: all completely remembered videos, by key."""
+    if not home.index.exists():
+        return []
+    entries = [Remembered(**read_json(path)) for path in home.index.glob("*.json")]
+    return sorted((e for e in entries if role in (None, e.role)), key=lambda e: e.video)
+
+
+def read_frames(home: Home, video: str, columns: list[str] | None = None) -> pa.Table:
+    """The frames of a video in time order, with the columns of `FRAMES`.
+
+    Raises:
+        UnknownVideo: memory has no frames of it.
+    """
+    return _read(home.frames(video), video, columns)
+
+
+def read_clips(home: Home, video: str, columns: list[str] | None = None) -> pa.Table:
+    """The clips of a video in time order, with the columns of `CLIPS`.
+
+    Raises:
+        UnknownVideo: memory has no clips of it.
+    """
+    return _read(home.clips(video), video, columns)
+
+
+def read_rejections(home: Home, video: str) -> pa.Table:
+    """What was left out of a video and why, with the columns of `REJECTIONS`.
+
+    Raises:
+        UnknownVideo: memory has nothing of it.
+    """
+    return _read(home.rejections(video), video, None)
+
+
+def _read(path: Any, video: str, columns: list[str] | None) -> pa.Table:
+    try:
+        with path.open("rb") as file:
+            return pq.read_table(file, columns=columns)
+    except FileNotFoundError:
+        raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.") from None
+
+
+def read_row(home: Home, video: str, sense: str, row: int) -> dict[str, Any]:
+    """One frame or clip (`sense` is "frame" or "clip") by its row number: one small read.
+
+    Raises:
+        UnknownVideo: memory holds nothing of the video.
+        IndexError: it has no such row.
+    """
+    path = home.frames(video) if sense == "frame" else home.clips(video)
+    if not path.exists():
+        raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.")
+    with path.open("rb") as file:
+        parquet = pq.ParquetFile(file)
+        if not 0 <= row < parquet.metadata.num_rows:
+            raise IndexError(f"{video!r} has no {sense} {row}.")
+        group = parquet.read_row_group(row // ROWS_PER_GROUP)
+    return group.slice(row % ROWS_PER_GROUP, 1).to_pylist()[0]
