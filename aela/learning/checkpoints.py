@@ -53,7 +53,7 @@ def code_version() -> str:
 
 
 def save(home: Home, card: Card, tensors: "dict[str, torch.Tensor]") -> Checkpoint:
-    """Write weights and card, and make this the current checkpoint of its model.
+    """Write weights and card.
 
     The name is the SHA-256 of the weights together with what they were trained from, so equal
     weights trained on another manifest are another checkpoint.
@@ -77,7 +77,6 @@ def save(home: Home, card: Card, tensors: "dict[str, torch.Tensor]") -> Checkpoi
     folder = home.models(card.model)
     write_bytes(folder / f"{sha}.safetensors", weights)
     write_json(folder / f"{sha}.json", dataclasses.asdict(card))
-    write_bytes(folder / "current", sha.encode())
     return Checkpoint(sha, card)
 
 
@@ -107,8 +106,13 @@ def weights(home: Home, model: str, sha: str) -> "dict[str, torch.Tensor]":
     return load(path.read_bytes())
 
 
+def set_current(home: Home, checkpoint: Checkpoint) -> None:
+    """Make this the checkpoint that the next stage builds on."""
+    write_bytes(home.models(checkpoint.card.model) / "current", checkpoint.sha.encode())
+
+
 def current(home: Home, model: str) -> Checkpoint | None:
-    """The checkpoint that was trained last, or None before the first."""
+    """The checkpoint that the next stage builds on, or None before the first training."""
     pointer = home.models(model) / "current"
     return read(home, model, pointer.read_text().strip()) if pointer.exists() else None
 

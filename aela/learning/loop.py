@@ -60,9 +60,9 @@ class History:
 
     reports: list[Progress] = field(default_factory=list)
 
-    def curve(self, loss: str) -> list[tuple[int, float]]:
-        """`(step, mean loss)` at each report."""
-        return [(r.step, r.losses[loss]) for r in self.reports if loss in r.losses]
+    def points(self) -> list[dict[str, float]]:
+        """One `{"step": ..., loss: ...}` per report: for the card."""
+        return [{"step": float(r.step), **r.losses} for r in self.reports]
 
     def metrics(self) -> dict[str, float]:
         """First and last value of each loss, steps, seconds and throughput: for the card."""

@@ -27,7 +27,10 @@ FRAMES = pa.schema(
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("sharpness", pa.float32()),
-        ("before", pa.binary()),  # small JPEG of the view shortly before: what moves shows the thing
+        (
+            "before",
+            pa.binary(),
+        ),  # small JPEG of the view shortly before: what moves shows the thing
         ("after", pa.binary()),
     ]
 )

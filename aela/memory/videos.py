@@ -116,9 +116,7 @@ def known(home: Home, role: Role | None = None) -> list[Video]:
     if not home.videos.exists():
         return []
     records = [Video(**read_json(path)) for path in home.videos.glob("*.json")]
-    return sorted(
-        (v for v in records if role in (None, v.role)), key=lambda v: (v.added, v.video)
-    )
+    return sorted((v for v in records if role in (None, v.role)), key=lambda v: (v.added, v.video))
 
 
 def quarantine(home: Home, video: Video, reason: str) -> UPath:

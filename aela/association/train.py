@@ -1,0 +1,190 @@
+"""Trains the associator on moments: pairs of an image embedding and a word embedding."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from aela.association.associator import Associator
+from aela.association.pairs import read_pairs
+from aela.association.settings import AssociatorSettings
+from aela.learning import checkpoints, embeddings
+from aela.learning.checkpoints import Card, Checkpoint
+from aela.learning.loop import Report, run, silent
+from aela.memory import store
+from aela.memory.manifest import EmptyMemory, Manifest
+from aela.storage import Home
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Everything the associator learns from; rows of `pairs` index `images` and `words`.
+
+    Attributes:
+        images: float32 [frames, image], words: float32 [clips, word] embeddings.
+        pairs: int64 [p, 2], weights: float32 [p].
+        neutral: bool [clips, clips], True where two clips are no negatives of each other.
+    """
+
+    images: torch.Tensor
+    words: torch.Tensor
+    pairs: torch.Tensor
+    weights: torch.Tensor
+    neutral: torch.Tensor
+
+
+def load_moments(
+    home: Home,
+    manifest: Manifest,
+    image_encoder: str,
+    word_autoencoder: str,
+    pairs: str,
+    neutral_s: float,
+) -> Moments:
+    """Join the pairs table with both embeddings.
+
+    Raises:
+        EmptyMemory: no frame is close to a clip in time.
+    """
+    images, image_offsets = embeddings.gather(home, image_encoder, manifest, "frame")
+    words, word_offsets = embeddings.gather(home, word_autoencoder, manifest, "clip")
+    table = read_pairs(home, pairs)
+    if not len(table):
+        raise EmptyMemory(
+            "No frame lies close to a spoken word; add videos in which things are named "
+            "while they are seen."
+        )
+    videos = table["video"].to_pylist()
+    frame = np.array([image_offsets[v] for v in videos]) + table["frame"].to_numpy()
+    clip = np.array([word_offsets[v] for v in videos]) + table["clip"].to_numpy()
+    return Moments(
+        torch.from_numpy(images),
+        torch.from_numpy(words),
+        torch.from_numpy(np.stack([frame, clip], axis=1)),
+        torch.from_numpy(table["weight"].to_numpy().copy()),
+        _neutral(home, manifest, neutral_s),
+    )
+
+
+def _neutral(home: Home, manifest: Manifest, neutral_s: float) -> torch.Tensor:
+    """True where two clips of one video are closer than `neutral_s` in time."""
+    starts, video = [], []
+    for index, entry in enumerate(e for e in manifest.entries if e.clips):
+        clip_starts = store.read_clips(home, entry.video, ["start_s"])["start_s"].to_numpy()
+        starts.append(clip_starts)
+        video.append(np.full(len(clip_starts), index))
+    start, of = np.concatenate(starts), np.concatenate(video)
+    near = np.abs(start[:, None] - start[None]) < neutral_s
+    return torch.from_numpy(near & (of[:, None] == of[None]))
+
+
+def train_associator(
+    home: Home,
+    manifest: Manifest,
+    image_encoder: Checkpoint,
+    word_autoencoder: Checkpoint,
+    pairs: str,
+    settings: AssociatorSettings,
+    *,
+    seed: int,
+    device: str = "cpu",
+    parent: Checkpoint | None = None,
+    report: Report = silent,
+) -> Checkpoint:
+    """Learn to predict the word embedding that goes with an image embedding.
+
+    The loss is the squared error, as in the article, plus a contrastive term over remembered clips
+    (InfoNCE, van den Oord et al. 2018, section 2.3): squared error alone averages the words that
+    compete for a picture into one that nobody said.
+
+    Args:
+        pairs: hash of the pairs table that `make_pairs` wrote.
+        parent: start from its weights when the sizes agree.
+
+    Raises:
+        EmptyMemory: there are no moments to learn from.
+    """
+    moments = load_moments(
+        home, manifest, image_encoder.sha, word_autoencoder.sha, pairs, settings.neutral_s
+    )
+    torch.manual_seed(seed)
+    model = Associator(
+        moments.images.shape[1],
+        moments.words.shape[1],
+        settings.layers,
+        settings.width,
+        settings.dropout,
+    )
+    if parent:
+        model.load_state_dict(checkpoints.weights(home, "associator", parent.sha))
+    model.fit_scales(moments.images, moments.words)
+    model = model.to(device).train()
+    images = model.standard_images(moments.images.to(device))
+    words = model.standard_words(moments.words.to(device))
+    pair, weight = moments.pairs.to(device), moments.weights.to(device)
+    neutral = moments.neutral.to(device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
+
+    def step(index: int, spent: float) -> dict[str, float]:
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * one_cycle(spent)
+        chosen = torch.multinomial(weight, settings.batch, replacement=True)
+        frame, clip = pair[chosen].T
+        seen = images[frame] + settings.image_noise * torch.randn_like(images[frame])
+        heard = words[clip] + settings.word_noise * torch.randn_like(words[clip])
+        predicted = model.mlp(seen)
+        squared = F.mse_loss(predicted, heard)
+        losses = {"squared": squared}
+        if settings.contrast:
+            losses["contrast"] = _contrast(predicted, clip, words, neutral, settings)
+        loss = squared + settings.contrast * losses.get("contrast", torch.zeros(()))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    history = run("associator", step, settings.budget, settings.batch, report)
+    card = Card(
+        model="associator",
+        settings=checkpoints.settings_dict(settings),
+        seed=seed,
+        manifest=manifest.sha,
+        parent=parent.sha if parent else None,
+        inputs={
+            "image_encoder": image_encoder.sha,
+            "word_autoencoder": word_autoencoder.sha,
+            "pairs": pairs,
+        },
+        metrics={**history.metrics(), "moments": float(len(moments.pairs))},
+        curve=history.points(),
+    )
+    return checkpoints.save(home, card, model.state_dict())
+
+
+def _contrast(
+    predicted: torch.Tensor,
+    clip: torch.Tensor,
+    words: torch.Tensor,
+    neutral: torch.Tensor,
+    settings: AssociatorSettings,
+) -> torch.Tensor:
+    """Cross-entropy of picking the moment's own clip [batch] among remembered ones."""
+    candidates = torch.arange(len(words), device=words.device)
+    if len(words) > settings.candidates:
+        others = torch.randperm(len(words), device=words.device)[: settings.candidates]
+        candidates = torch.unique(torch.cat([clip, others]))
+    similarity = F.normalize(predicted, dim=1) @ F.normalize(words[candidates], dim=1).T
+    own = candidates[None] == clip[:, None]
+    masked = neutral[clip][:, candidates] & ~own
+    logits = (similarity / settings.contrast_temperature).masked_fill(masked, -torch.inf)
+    return F.cross_entropy(logits, own.int().argmax(dim=1))
+
+
+def one_cycle(spent: float, warm_up: float = 0.1) -> float:
+    """The learning rate's share of its peak: a linear rise, then half a cosine down to 0."""
+    if spent < warm_up:
+        return max(spent, 1e-3) / warm_up
+    return 0.5 * (1 + float(np.cos(np.pi * (spent - warm_up) / (1 - warm_up))))
