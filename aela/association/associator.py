@@ -1,5 +1,7 @@
 """The associator: an MLP from what was seen (image embedding) to what was said (word embedding)."""
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -26,7 +28,7 @@ class Associator(nn.Module):
         sizes = [image, *[width] * (layers - 1)]
         hidden = [
             module
-            for before, after in zip(sizes, sizes[1:], strict=False)
+            for before, after in itertools.pairwise(sizes)
             for module in (
                 nn.Linear(before, after),
                 nn.LayerNorm(after),

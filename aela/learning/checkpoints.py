@@ -117,6 +117,20 @@ def current(home: Home, model: str) -> Checkpoint | None:
     return read(home, model, pointer.read_text().strip()) if pointer.exists() else None
 
 
+def required(home: Home, model: str) -> Checkpoint:
+    """The current checkpoint of `model`.
+
+    Raises:
+        UnknownCheckpoint: it was not trained yet.
+    """
+    checkpoint = current(home, model)
+    if checkpoint is None:
+        raise UnknownCheckpoint(
+            f"There is no {model} yet in {home.root}; materialize the asset {model} first."
+        )
+    return checkpoint
+
+
 def settings_dict(settings: Any) -> dict[str, Any]:
     """A settings dataclass as the plain JSON values that a card holds."""
     return json.loads(json.dumps(dataclasses.asdict(settings)))

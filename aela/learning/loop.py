@@ -1,4 +1,4 @@
-"""The training loop that all trainers share: steps within a budget, progress reported as it goes."""
+"""The training loop that all trainers share: steps within a budget, reported as they go."""
 
 import math
 import time

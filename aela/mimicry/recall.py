@@ -1,0 +1,167 @@
+"""Recall: from what is seen to the word that was heard with it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from aela.association.associator import load_associator
+from aela.learning import embeddings
+from aela.memory import manifest as manifests
+from aela.memory import store
+from aela.mimicry.generation import Generation
+from aela.mimicry.novelty import nearest, novelty
+from aela.mimicry.settings import MimicrySettings
+from aela.speech.speech import Speech, load_speech
+from aela.storage import Home
+from aela.vision.encoder import ImageEncoder, load_image_encoder
+
+
+@dataclass(frozen=True)
+class Remembering:
+    """Memory as one generation sees it, row for row.
+
+    Attributes:
+        images: float32 [frames, d], L2-normalised; words: float32 [clips, w].
+        frame_videos, clip_videos: object arrays of partition keys.
+        frame_times_s, clip_starts_s, clip_ends_s: float64, seconds in their video.
+    """
+
+    images: np.ndarray
+    frame_videos: np.ndarray
+    frame_times_s: np.ndarray
+    words: np.ndarray
+    clip_videos: np.ndarray
+    clip_starts_s: np.ndarray
+    clip_ends_s: np.ndarray
+
+
+def load_remembering(
+    home: Home, manifest_sha: str, image_encoder: str, word_autoencoder: str
+) -> Remembering:
+    """Read the embeddings and times of everything a manifest names."""
+    manifest = manifests.read(home, manifest_sha)
+    frames, clips = [], []
+    for video, table in manifests.rows(home, manifest, "frame", ["time_s"]):
+        frames.append(table.append_column("video", pa.array([video] * len(table))))
+    for video, table in manifests.rows(home, manifest, "clip", ["start_s", "end_s"]):
+        clips.append(table.append_column("video", pa.array([video] * len(table))))
+    frame, clip = pa.concat_tables(frames), pa.concat_tables(clips)
+    return Remembering(
+        embeddings.gather(home, image_encoder, manifest, "frame")[0],
+        np.array(frame["video"].to_pylist(), dtype=object),
+        frame["time_s"].to_numpy(),
+        embeddings.gather(home, word_autoencoder, manifest, "clip")[0],
+        np.array(clip["video"].to_pylist(), dtype=object),
+        clip["start_s"].to_numpy(),
+        clip["end_s"].to_numpy(),
+    )
+
+
+@dataclass(frozen=True)
+class Recollection:
+    """What a sequence of n frames brings to mind.
+
+    Attributes:
+        codes: float32 [n, w] predicted word embeddings.
+        clips: int [n] row of the nearest remembered clip.
+        confidence: float [n], 0 to 1: cosine between prediction and that clip, centred.
+        novelty: float [n], 0 to 2: cosine distance to memory.
+        frames: int [n, k] rows of the nearest remembered frames, `similarity` [n, k] theirs.
+    """
+
+    codes: np.ndarray
+    clips: np.ndarray
+    confidence: np.ndarray
+    novelty: np.ndarray
+    frames: np.ndarray
+    similarity: np.ndarray
+
+
+class Mimic:
+    """One generation, loaded: sees frames, remembers words, speaks."""
+
+    def __init__(
+        self,
+        generation: Generation,
+        settings: MimicrySettings,
+        remembering: Remembering,
+        encoder: ImageEncoder,
+        associator: torch.nn.Module,
+        speech: Speech,
+        device: str,
+    ) -> None:
+        self.generation = generation
+        self.settings = settings
+        self.remembering = remembering
+        self.encoder = encoder
+        self.associator = associator
+        self.speech = speech
+        self.device = device
+
+    @classmethod
+    def load(
+        cls, home: Home, generation: Generation, settings: MimicrySettings, device: str = "cpu"
+    ) -> "Mimic":
+        return cls(
+            generation,
+            settings,
+            load_remembering(
+                home, generation.manifest, generation.image_encoder, generation.word_autoencoder
+            ),
+            load_image_encoder(home, generation.image_encoder, device),
+            load_associator(home, generation.associator, device),
+            load_speech(home, generation.word_autoencoder, device),
+            device,
+        )
+
+    def recall(self, frames: pa.Table) -> Recollection:
+        """What the frames of one video, in time order, bring to mind.
+
+        Args:
+            frames: with the columns of `aela.memory.store.FRAMES`.
+        """
+        glances = self.encoder.embed(frames)
+        images = attend(glances, frames["time_s"].to_numpy(), self.settings.attention_s)
+        memory = self.remembering
+        with torch.inference_mode():
+            codes = self.associator(torch.from_numpy(images).to(self.device)).cpu()
+            said = _unit(self._standard(codes).numpy())
+            heard = _unit(self._standard(torch.from_numpy(memory.words)).numpy())
+        words = said @ heard.T
+        clips = words.argmax(axis=1)
+        frame_rows, similarity = nearest(images @ memory.images.T, self.settings.neighbours)
+        return Recollection(
+            codes.numpy(),
+            clips,
+            words.max(axis=1).clip(0, 1),
+            novelty(images, memory.images, self.settings.neighbours),
+            frame_rows,
+            similarity,
+        )
+
+    def _standard(self, words: torch.Tensor) -> torch.Tensor:
+        return self.associator.standard_words(words.to(self.device)).cpu()
+
+    def speak(self, codes: np.ndarray) -> list[np.ndarray]:
+        """Word embeddings [n, w] as n sounds: float32 at 44.1 kHz."""
+        return self.speech.speak(codes)
+
+
+def attend(images: np.ndarray, times_s: np.ndarray, attention_s: float) -> np.ndarray:
+    """Each image embedding [n, d] joined by those shortly before it that look like it.
+
+    A causal bilateral filter (Tomasi and Manduchi 1998, over time): a glance counts less the longer
+    ago it was and not at all when the view has changed since. L2-normalised again.
+    """
+    if attention_s == 0 or len(images) < 2:
+        return images
+    ago = times_s[:, None] - times_s[None]
+    weight = np.where(ago >= 0, np.exp(-np.abs(ago) / attention_s), 0)
+    alike = np.clip(images @ images.T, 0, 1) ** 2
+    return _unit((weight * alike) @ images).astype(np.float32)
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)

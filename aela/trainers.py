@@ -1,0 +1,52 @@
+"""Trains one model by name, on top of what the earlier stages made current."""
+
+from aela.association.pairs import make_pairs
+from aela.association.train import train_associator
+from aela.learning import checkpoints
+from aela.learning.checkpoints import Checkpoint
+from aela.learning.loop import Report, silent
+from aela.memory.manifest import Manifest
+from aela.presets import Preset
+from aela.speech.train import train_mel_autoencoder, train_word_autoencoder
+from aela.storage import Home
+from aela.vision.train import train_image_encoder
+
+
+def train(
+    home: Home,
+    model: str,
+    manifest: Manifest,
+    preset: Preset,
+    *,
+    seed: int,
+    device: str = "cpu",
+    parent: Checkpoint | None = None,
+    report: Report = silent,
+) -> Checkpoint:
+    """Train `model` (one of `checkpoints.MODELS`) on a manifest and save it; not made current.
+
+    Args:
+        parent: start from its weights.
+
+    Raises:
+        EmptyMemory: the manifest holds too little to train on.
+        UnknownCheckpoint: an earlier stage was not trained yet.
+        ValueError: there is no model of that name.
+    """
+    common = {"seed": seed, "device": device, "parent": parent, "report": report}
+    if model == "image_encoder":
+        return train_image_encoder(home, manifest, preset.image_encoder, **common)
+    if model == "mel_autoencoder":
+        return train_mel_autoencoder(home, manifest, preset.mel_autoencoder, **common)
+    if model == "word_autoencoder":
+        mel = checkpoints.required(home, "mel_autoencoder")
+        return train_word_autoencoder(home, manifest, mel, preset.word_autoencoder, **common)
+    if model == "associator":
+        image_encoder = checkpoints.required(home, "image_encoder")
+        word_autoencoder = checkpoints.required(home, "word_autoencoder")
+        settings = preset.associator
+        pairs = make_pairs(home, manifest, image_encoder, word_autoencoder, settings.window_s)
+        return train_associator(
+            home, manifest, image_encoder, word_autoencoder, pairs, settings, **common
+        )
+    raise ValueError(f"There is no model {model!r}; it is one of {', '.join(checkpoints.MODELS)}.")
