@@ -1,0 +1,317 @@
+"""Finds spoken words in a stream of sound.
+
+Each 10 ms hop gets one number: how far its spectrum stands above the background noise, averaged
+over mel-spaced bands after each was divided by its own noise floor (the whitening of likelihood
+ratio voice activity detection: Sohn, Kim, Sung 1999, "A statistical model-based voice activity
+detection", section II; the floor as a low quantile of the recent past: Stahl, Fischer, Bippus
+2000, "Quantile based noise estimation"). Two thresholds with hysteresis turn that into sounds;
+sounds without a voice are left out and logged.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import resample_poly
+
+from aela.capture.records import SAMPLE_RATE_HZ, Clip, Reason, Rejection
+from aela.capture.settings import CaptureSettings
+
+HOP = 441  # samples: 10 ms
+WINDOW = 1024  # samples: 23 ms
+HOP_S = HOP / SAMPLE_RATE_HZ
+WINDOW_CENTRE_S = WINDOW / 2 / SAMPLE_RATE_HZ
+
+BANDS = 16
+LOWEST_HZ, HIGHEST_HZ = 120.0, 8000.0
+
+BLOCK_HOPS = 50  # sound is looked at, and the noise floor measured anew, every 0.5 s
+PAST_HOPS = 1000  # the floor is taken from 10 s before ...
+AHEAD_HOPS = 500  # ... to 5 s after
+FLOOR_QUANTILE = 0.2
+SILENCE_POWER = 1e-12  # per band; digital silence tells nothing about the room's noise
+
+LOW_DB = 4.5  # a sound lasts while its score is above this ...
+HIGH_DB = 8.0  # ... and must somewhere be above this
+
+# Words have voiced parts and move through several timbres; hits and bursts do not.
+LEAST_VOICED_S = 0.07
+KNOCK_S = 0.4  # sounds without a voice must last longer than this to be (whispered) words
+KNOCK_DECAY_DB_S = 150.0
+LEAST_CHANGE_DB = 3.0
+
+FADE_SAMPLES = 441  # 10 ms
+
+
+def _mel_edges() -> np.ndarray:
+    """First FFT bin of each band, and one past the last, int [BANDS + 1]."""
+    mel = np.linspace(*(math.log1p(hz / 700) for hz in (LOWEST_HZ, HIGHEST_HZ)), BANDS + 1)
+    return np.round(700 * np.expm1(mel) / SAMPLE_RATE_HZ * WINDOW).astype(int)
+
+
+EDGES = _mel_edges()
+TAPER = np.hanning(WINDOW).astype(np.float32)
+
+
+def band_powers(samples: np.ndarray) -> np.ndarray:
+    """Mean power per hop and band, float32 [hops, BANDS], of samples [n]."""
+    views = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
+    spectrum = np.abs(np.fft.rfft(views * TAPER, axis=1)[:, : EDGES[-1]]) ** 2
+    sums = np.add.reduceat(spectrum, EDGES[:-1], axis=1)
+    return (sums / np.diff(EDGES) / (TAPER**2).sum()).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What tells a word from another sound."""
+
+    duration_s: float
+    peak_db: float
+    """Loudest score."""
+    voiced_s: float
+    """Time with a periodic signal of 70 to 450 Hz."""
+    change_db: float
+    """How much the shape of the spectrum changes over its loud part: mean over the bands of each
+    band's standard deviation."""
+    peak_share: float
+    """Where the loudest hop lies: 0 at the start, 1 at the end."""
+    decay_db_s: float
+    """How fast it dies away after its loudest hop, dB per second."""
+
+
+def harmonicity(samples: np.ndarray, hops: int) -> np.ndarray:
+    """Height of the pitch peak of the normalised autocorrelation, [hops], 0 to about 1.
+
+    Samples [n] at 44,100 Hz, `hops * HOP` long or longer. Boersma 1993, "Accurate short-term
+    analysis of the fundamental frequency", section 3: the autocorrelation of the tapered window
+    over that of the taper.
+    """
+    rate = SAMPLE_RATE_HZ / 4
+    window = round(0.04 * rate)
+    step = HOP / 4
+    low = resample_poly(samples, 1, 4)
+    low = np.pad(low, (window // 2, window))
+    starts = np.round(np.arange(hops) * step).astype(int)
+    pieces = low[starts[:, None] + np.arange(window)]
+    pieces = pieces - pieces.mean(axis=1, keepdims=True)
+    taper = np.hanning(window)
+    size = 2 * window
+    auto = np.fft.irfft(np.abs(np.fft.rfft(pieces * taper, size, axis=1)) ** 2, axis=1)
+    own = np.fft.irfft(np.abs(np.fft.rfft(taper, size)) ** 2)
+    shortest, longest = round(rate / 450), round(rate / 70)
+    ratio = auto[:, : longest + 1] / np.maximum(auto[:, :1], 1e-12) / (own[: longest + 1] / own[0])
+    # A peak, not the slope that every low-pass signal has around lag zero.
+    inner = ratio[:, shortest:longest]
+    peak = (inner >= ratio[:, shortest - 1 : longest - 1]) & (
+        inner >= ratio[:, shortest + 1 : longest + 1]
+    )
+    return np.where(peak, inner, 0).max(axis=1)
+
+
+def runs(mask: np.ndarray) -> np.ndarray:
+    """Starts and ends (one past the last) of the stretches where mask [n] holds, int [k, 2]."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
+    return edges.reshape(-1, 2)
+
+
+class WordFinder:
+    """Takes sound in pieces of any size and yields clips and rejections in time order.
+
+    Holds at most about half a minute of sound. `start_s` is the time of the first sample.
+    """
+
+    def __init__(self, settings: CaptureSettings, start_s: float) -> None:
+        self.settings = settings
+        self.start_s = start_s
+        self.first = 0  # hop number of the first sample and of the first row of `powers`
+        self.samples = np.zeros(0, np.float32)
+        self.waiting: list[np.ndarray] = []  # not yet part of `samples`
+        self.waiting_samples = 0
+        self.powers = np.zeros((0, BANDS), np.float32)
+        self.scores = np.zeros(0, np.float32)  # dB above the noise; shorter by the look-ahead
+        self.noise = np.zeros(0, np.float32)  # power of the noise, all bands together
+        self.decided = 0  # row up to which every sound was yielded
+
+    def push(self, samples: np.ndarray) -> Iterator[Clip | Rejection]:
+        """Takes float32 mono samples [n] at 44,100 Hz."""
+        self.waiting.append(samples)
+        self.waiting_samples += len(samples)
+        if self.waiting_samples < BLOCK_HOPS * HOP:
+            return
+        self._join()
+        while len(self.samples) >= self._samples_for(len(self.powers) + BLOCK_HOPS):
+            self._measure(BLOCK_HOPS)
+            if len(self.powers) - AHEAD_HOPS >= len(self.scores) + BLOCK_HOPS:
+                self._score(len(self.scores) + BLOCK_HOPS)
+                yield from self._decide(final=False)
+                self._forget()
+
+    def flush(self) -> Iterator[Clip | Rejection]:
+        """Yields what is left at the end of the sound."""
+        self._join()
+        hops = max(0, (len(self.samples) - WINDOW) // HOP + 1)
+        if hops > len(self.powers):
+            self._measure(hops - len(self.powers))
+        while len(self.scores) < len(self.powers):
+            self._score(min(len(self.scores) + BLOCK_HOPS, len(self.powers)))
+        yield from self._decide(final=True)
+
+    def _join(self) -> None:
+        self.samples = np.concatenate([self.samples, *self.waiting])
+        self.waiting.clear()
+        self.waiting_samples = 0
+
+    @staticmethod
+    def _samples_for(hops: int) -> int:
+        return (hops - 1) * HOP + WINDOW
+
+    def _measure(self, hops: int) -> None:
+        """Appends the band powers of the next hops."""
+        start = len(self.powers)
+        piece = self.samples[start * HOP : self._samples_for(start + hops)]
+        self.powers = np.concatenate([self.powers, band_powers(piece)])
+
+    def _score(self, end: int) -> None:
+        """Appends the scores of the rows up to end, measured against one noise floor."""
+        start = len(self.scores)
+        around = self.powers[max(0, start - PAST_HOPS) : start + AHEAD_HOPS]
+        around = around[around.max(axis=1) > SILENCE_POWER]
+        if len(around) == 0:
+            around = np.full((1, BANDS), SILENCE_POWER, np.float32)
+        floor = np.maximum(np.quantile(around, FLOOR_QUANTILE, axis=0), SILENCE_POWER)
+        # The quantile lies below the mean, in narrow bands more than in wide ones: the score's
+        # own quantile puts its zero back on the noise.
+        zero = np.quantile((around / floor).mean(axis=1), FLOOR_QUANTILE)
+        # One hop of context each side smooths the score without moving its edges.
+        rows = self.powers[max(0, start - 1) : end + 1]
+        score = np.maximum((rows / floor).mean(axis=1) / zero, 1e-3)
+        padded = np.pad(score, (int(start == 0), int(end == len(self.powers))), mode="edge")
+        smooth = np.convolve(padded, np.full(3, 1 / 3), mode="valid")
+        self.scores = np.concatenate([self.scores, 10 * np.log10(smooth).astype(np.float32)])
+        noise = np.full(end - start, floor.sum() * zero, np.float32)
+        self.noise = np.concatenate([self.noise, noise])
+
+    def _decide(self, final: bool) -> Iterator[Clip | Rejection]:
+        """Yields every sound that is certainly over."""
+        pause = round(self.settings.longest_pause_s / HOP_S)
+        longest = int(self.settings.clip_seconds_max / HOP_S)
+        while True:
+            scores = self.scores[self.decided :]
+            sound = self._next_sound(scores, pause)
+            if sound is None:
+                # A low run at the very end may still become loud.
+                tail = runs(scores > LOW_DB)
+                open_end = len(tail) > 0 and tail[-1, 1] == len(scores)
+                self.decided += int(tail[-1, 0]) if open_end else len(scores)
+                return
+            start, end = sound
+            if end - start > longest:
+                end = start + self._cut(scores[start : start + longest])
+            elif not final and len(scores) - end <= pause:
+                self.decided += start
+                return
+            yield self._judge(self.decided + start, self.decided + end)
+            self.decided += end
+
+    @staticmethod
+    def _next_sound(scores: np.ndarray, pause: int) -> tuple[int, int] | None:
+        low = runs(scores > LOW_DB)
+        loud = [(a, b) for a, b in low if scores[a:b].max() > HIGH_DB]
+        if not loud:
+            return None
+        start, end = loud[0]
+        for a, b in loud[1:]:
+            if a - end > pause:
+                break
+            end = b
+        return int(start), int(end)
+
+    @staticmethod
+    def _cut(scores: np.ndarray) -> int:
+        """The quietest place in the later two thirds."""
+        smooth = np.convolve(scores, np.full(15, 1 / 15), mode="same")
+        skip = len(scores) // 3
+        return skip + int(smooth[skip:-8].argmin())
+
+    def describe(self, start: int, end: int) -> Sound:
+        scores = self.scores[start:end]
+        peak = int(scores.argmax())
+        pitch = harmonicity(self.samples[start * HOP : end * HOP + WINDOW], end - start)
+        loud = scores > max(scores[peak] - 20, HIGH_DB)
+        shape = 10 * np.log10(self.powers[start:end][loud] + 1e-12)
+        shape -= shape.mean(axis=1, keepdims=True)
+        after = scores[peak:]
+        fall = (after[0] - after[-1]) / max(len(after) * HOP_S, HOP_S)
+        return Sound(
+            duration_s=(end - start) * HOP_S,
+            peak_db=float(scores[peak]),
+            voiced_s=float((pitch[loud] > 0.6).sum() * HOP_S),
+            change_db=float(shape.std(axis=0).mean()),
+            peak_share=peak / (end - start),
+            decay_db_s=float(fall),
+        )
+
+    def _judge(self, start: int, end: int) -> Clip | Rejection:
+        """The sound of rows start to end as a clip, or why it is none."""
+        start_s, end_s = self._time_s(start), self._time_s(end)
+        sound = self.describe(start, end)
+        level_db = 10 * math.log10(float(self._piece(start, end).var()) + 1e-12)
+        left_out = self._reason(sound, level_db)
+        if left_out:
+            return Rejection("clip", start_s, end_s, *left_out)
+        power = self.powers[start:end].sum(axis=1).mean()
+        snr_db = 10 * math.log10(max(float(power / self.noise[start:end].mean()), 1e-3))
+        samples, word_start_s = self._cut_out(start, end)
+        return Clip(start_s, end_s, samples, word_start_s, level_db, snr_db)
+
+    def _reason(self, sound: Sound, level_db: float) -> tuple[Reason, float] | None:
+        settings = self.settings
+        if level_db < settings.least_level_db:
+            return "too quiet", level_db
+        if sound.peak_db < settings.least_snr_db:
+            return "too quiet", sound.peak_db
+        if sound.duration_s < KNOCK_S and sound.voiced_s < LEAST_VOICED_S:
+            hit = sound.peak_share < 0.5 and sound.decay_db_s > KNOCK_DECAY_DB_S
+            return "knock" if hit else "noise", sound.duration_s
+        if sound.duration_s < settings.shortest_word_s:
+            return "too short", sound.duration_s
+        if sound.change_db < LEAST_CHANGE_DB:
+            steady = sound.voiced_s > sound.duration_s / 2
+            return "tone" if steady else "noise", sound.duration_s
+        return None
+
+    def _piece(self, start: int, end: int) -> np.ndarray:
+        shift = WINDOW // 2 - HOP // 2
+        return self.samples[start * HOP + shift : end * HOP + shift]
+
+    def _cut_out(self, start: int, end: int) -> tuple[np.ndarray, float]:
+        """Word with its rolls, faded, and zeros up to the least length; where the word starts."""
+        settings = self.settings
+        shift = WINDOW // 2 - HOP // 2
+        word_start, word_end = start * HOP + shift, end * HOP + shift
+        before = min(word_start, round(settings.pre_roll_s * SAMPLE_RATE_HZ))
+        after = round(settings.post_roll_s * SAMPLE_RATE_HZ)
+        samples = self.samples[word_start - before : word_end + after].copy()
+        fade = np.sin(np.linspace(0, np.pi / 2, FADE_SAMPLES, dtype=np.float32)) ** 2
+        fade = fade[: len(samples) // 2]
+        samples[: len(fade)] *= fade
+        samples[len(samples) - len(fade) :] *= fade[::-1]
+        missing = round(settings.clip_seconds_min * SAMPLE_RATE_HZ) - len(samples)
+        return np.pad(samples, (0, max(0, missing))), before / SAMPLE_RATE_HZ
+
+    def _time_s(self, row: int) -> float:
+        return self.start_s + (self.first + row) * HOP_S + WINDOW_CENTRE_S - HOP_S / 2
+
+    def _forget(self) -> None:
+        """Drops what neither the noise floor nor an undecided sound needs."""
+        roll = math.ceil(self.settings.pre_roll_s / HOP_S) + 2
+        drop = min(len(self.scores) - PAST_HOPS, self.decided - roll)
+        if drop <= 0:
+            return
+        self.first += drop
+        self.decided -= drop
+        self.samples = self.samples[drop * HOP :]
+        self.powers = self.powers[drop:]
+        self.scores = self.scores[drop:]
+        self.noise = self.noise[drop:]

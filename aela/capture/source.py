@@ -1,0 +1,125 @@
+"""Opens videos and tells what they hold, with clear words when they cannot be used."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from aela.capture.records import UnreadableVideo, VideoInfo
+from aela.capture.settings import CaptureSettings
+
+# Only formats that hold their own media: no playlists or scripts that make the reader open
+# other files or addresses.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,gif,"
+    "wav,w64,aiff,flac,mp3,aac,caf,h264,hevc,mjpeg"
+)
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str], settings: CaptureSettings) -> Iterator[InputContainer]:
+    """The open container of a video file.
+
+    Raises UnreadableVideo when it is missing, no media file, or larger than the settings allow.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise UnreadableVideo(f"{file} is a folder; give the path of a video file.")
+    if not file.is_file():
+        raise UnreadableVideo(f"{file} does not exist; check the path.")
+    if file.stat().st_size == 0:
+        raise UnreadableVideo(f"{file} is empty; copy or record the video again.")
+    try:
+        container = av.open(
+            f"file:{file}",
+            options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
+            metadata_errors="replace",
+        )
+    except PermissionError as error:
+        raise UnreadableVideo(f"{file} may not be read; change its permissions.") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise UnreadableVideo(
+            f"{file} is no readable video (damaged, cut short or another kind of file); "
+            "convert it to MP4 or copy it again."
+        ) from error
+    with container:
+        if picture_stream(container) is None and sound_stream(container) is None:
+            raise UnreadableVideo(
+                f"{file} holds neither pictures nor sound that can be decoded; convert it to MP4."
+            )
+        picture = picture_stream(container)
+        if picture is not None:
+            pixels = picture.codec_context.width * picture.codec_context.height
+            if pixels > settings.max_pixels:
+                raise UnreadableVideo(
+                    f"{file} has pictures of {picture.codec_context.width} x "
+                    f"{picture.codec_context.height} pixels, more than the {settings.max_pixels} "
+                    "allowed; scale it down or raise max_pixels."
+                )
+        yield container
+
+
+def picture_stream(container: InputContainer) -> VideoStream | None:
+    """The first stream of moving pictures; cover pictures of music files do not count."""
+    for stream in container.streams.video:
+        decodable = stream.codec_context is not None and stream.codec_context.width > 0
+        if decodable and not stream.disposition & Disposition.attached_pic:
+            return stream
+    return None
+
+
+def sound_stream(container: InputContainer) -> AudioStream | None:
+    """The first stream of sound."""
+    for stream in container.streams.audio:
+        if stream.codec_context is not None and stream.codec_context.sample_rate > 0:
+            return stream
+    return None
+
+
+def shown_size(
+    width: int, height: int, pixel_aspect: Fraction | None, rotation: int
+) -> tuple[int, int]:
+    """Width and height as shown: with square pixels, turned by a rotation in degrees."""
+    if pixel_aspect and pixel_aspect != 1:
+        width = max(1, round(width * pixel_aspect))
+    return (height, width) if rotation % 180 == 90 else (width, height)
+
+
+def probe(path: str | os.PathLike[str], settings: CaptureSettings | None = None) -> VideoInfo:
+    """What a video holds, without decoding more than its first picture.
+
+    Raises UnreadableVideo when it is missing, no media file, or larger than the settings allow.
+    """
+    with opened(path, settings or CaptureSettings()) as container:
+        picture = picture_stream(container)
+        width = height = 0
+        fps = 0.0
+        if picture is not None:
+            rotation = 0
+            try:
+                first = next(container.decode(picture), None)
+                rotation = first.rotation if first is not None else 0
+            except av.FFmpegError:
+                rotation = 0  # a damaged first picture; the size still holds
+            width, height = shown_size(
+                picture.codec_context.width,
+                picture.codec_context.height,
+                picture.sample_aspect_ratio,
+                rotation,
+            )
+            fps = float(picture.average_rate or 0)
+        return VideoInfo(
+            duration_s=(container.duration or 0) / 1e6,
+            has_picture=picture is not None,
+            has_sound=sound_stream(container) is not None,
+            width=width,
+            height=height,
+            fps=fps,
+        )

@@ -1,0 +1,218 @@
+"""One decoding pass over a video: pictures to the frame chooser, sound to the word finder."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Literal
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from aela.capture.hearing import WordFinder
+from aela.capture.records import SAMPLE_RATE_HZ, Clip, Frame, Rejection, UnreadableVideo
+from aela.capture.settings import CaptureSettings
+from aela.capture.sight import FrameChooser
+from aela.capture.source import opened, picture_stream, sound_stream
+
+# Pictures that no other picture is built on are not decoded when an interval has this many
+# pictures; encoders leave about half of them.
+PLENTY_PER_INTERVAL = 12
+ASSUMED_FPS = 25.0  # where a stream neither declares its rate nor stamps its pictures
+SOUND_GAP_S = 0.1  # after a longer jump of the time stamps, listening starts afresh
+MISSING_END_S = 1.0  # a longer missing end is reported
+
+
+class Sense(ABC):
+    """Decodes one stream and follows its time."""
+
+    name: Literal["frame", "clip"]
+
+    def __init__(self, stream: VideoStream | AudioStream, settings: CaptureSettings) -> None:
+        self.stream = stream
+        self.settings = settings
+        self.origin_s = (stream.container.start_time or 0) / av.time_base
+        self.end_s = 0.0  # of what was decoded
+        self.decoded = False
+        self.damaged = False  # since end_s
+        self.over = False  # at the most seconds to look at
+
+    def take(self, packet: Packet) -> Iterator[Frame | Clip | Rejection]:
+        """Decodes the next packet of the stream."""
+        try:
+            pieces = packet.decode()
+        except av.FFmpegError:
+            self.damaged = True
+            return
+        for piece in pieces:
+            assert isinstance(piece, VideoFrame | AudioFrame)
+            if self.over:
+                return
+            if piece.is_corrupt:
+                self.damaged = True
+                continue
+            time_s = self.end_s if piece.time is None else piece.time - self.origin_s
+            time_s = max(0.0, time_s)
+            if time_s >= self.settings.max_seconds:
+                self.over = True
+                yield from self.flush()
+                limit_s = self.settings.max_seconds
+                yield Rejection(
+                    self.name, limit_s, max(limit_s, self._declared_s()), "too long", limit_s
+                )
+                return
+            if self.damaged:
+                yield self._gap(time_s)
+            self.decoded = True
+            yield from self.perceive(piece, time_s)
+
+    def finish(self, end_s: float) -> Iterator[Frame | Clip | Rejection]:
+        """Yields what is left; the stream should have lasted until end_s at least."""
+        if self.over:
+            return
+        yield from self.flush()
+        end_s = max(end_s, self._declared_s())
+        if self.decoded and (self.damaged or end_s - self.end_s > MISSING_END_S):
+            yield self._gap(end_s)
+
+    def _declared_s(self) -> float:
+        """Where the stream ends by its own account; 0 when it does not say."""
+        stream = self.stream
+        if stream.duration is None or stream.time_base is None:
+            return 0.0
+        return (
+            float(((stream.start_time or 0) + stream.duration) * stream.time_base) - self.origin_s
+        )
+
+    def _gap(self, end_s: float) -> Rejection:
+        self.damaged = False
+        end_s = max(end_s, self.end_s)
+        return Rejection(self.name, self.end_s, end_s, "damaged", end_s - self.end_s)
+
+    @abstractmethod
+    def perceive(
+        self, piece: VideoFrame | AudioFrame, time_s: float
+    ) -> Iterator[Frame | Clip | Rejection]:
+        """Takes a decoded piece that starts at time_s, and moves end_s."""
+
+    @abstractmethod
+    def flush(self) -> Iterator[Frame | Clip | Rejection]:
+        """Yields what is left of what was perceived."""
+
+
+class Sight(Sense):
+    """The pictures of a video."""
+
+    name = "frame"
+
+    def __init__(self, stream: VideoStream, settings: CaptureSettings) -> None:
+        super().__init__(stream, settings)
+        self.step_s = 1 / float(stream.average_rate or ASSUMED_FPS)
+        self.chooser = FrameChooser(settings, stream.sample_aspect_ratio)
+        context = stream.codec_context
+        context.thread_type = "AUTO"
+        context.options = {"max_pixels": str(settings.max_pixels)}
+        if self.step_s * PLENTY_PER_INTERVAL * settings.frames_per_second <= 1:
+            context.skip_frame = "NONREF"
+
+    def perceive(
+        self, piece: VideoFrame | AudioFrame, time_s: float
+    ) -> Iterator[Frame | Rejection]:
+        assert isinstance(piece, VideoFrame)
+        self.end_s = max(self.end_s, time_s + self.step_s)
+        yield from self.chooser.push(piece, time_s)
+
+    def flush(self) -> Iterator[Frame | Rejection]:
+        yield from self.chooser.flush()
+
+
+class Hearing(Sense):
+    """The sound of a video, resampled to mono at 44,100 Hz."""
+
+    name = "clip"
+
+    def __init__(self, stream: AudioStream, settings: CaptureSettings) -> None:
+        super().__init__(stream, settings)
+        self.form: tuple[str, str, int] | None = None
+        self.resampler = self._new_resampler()
+        self.finder = WordFinder(settings, 0.0)
+
+    def perceive(self, piece: VideoFrame | AudioFrame, time_s: float) -> Iterator[Clip | Rejection]:
+        assert isinstance(piece, AudioFrame)
+        form = (piece.format.name, piece.layout.name, piece.sample_rate)
+        if form != self.form or abs(time_s - self.end_s) > SOUND_GAP_S:
+            yield from self.flush()
+            self.form = form
+            self.resampler = self._new_resampler()
+            self.finder = WordFinder(self.settings, time_s)
+            self.end_s = time_s
+        self.end_s += piece.samples / piece.sample_rate
+        yield from self._hear(piece)
+
+    def flush(self) -> Iterator[Clip | Rejection]:
+        if self.form is not None:
+            yield from self._hear(None)
+        yield from self.finder.flush()
+
+    def _hear(self, sound: AudioFrame | None) -> Iterator[Clip | Rejection]:
+        for piece in self.resampler.resample(sound):
+            # Files with float samples may hold anything.
+            yield from self.finder.push(np.nan_to_num(piece.to_ndarray()[0]).clip(-1, 1))
+
+    @staticmethod
+    def _new_resampler() -> AudioResampler:
+        return AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+
+
+def capture(
+    path: str | os.PathLike[str], settings: CaptureSettings | None = None
+) -> Iterator[Frame | Clip | Rejection]:
+    """Frames, clips and rejections of a video, each as soon as it is decided, in one pass.
+
+    Frames come in time order, clips come in time order, and the two are interleaved: a frame is
+    decided about 4 s after its time, a clip about 6 s. Memory does not grow with the length of
+    the video. Rejections with the reason "damaged" stand for what could not be decoded.
+
+    Raises UnreadableVideo at the first step when the file cannot be opened, and at the end when
+    nothing in it could be decoded.
+    """
+    settings = settings or CaptureSettings()
+    with opened(path, settings) as container:
+        senses: dict[int, Sense] = {}
+        if (picture := picture_stream(container)) is not None:
+            senses[picture.index] = Sight(picture, settings)
+        if (sound := sound_stream(container)) is not None:
+            senses[sound.index] = Hearing(sound, settings)
+        for packet in _packets(container, senses):
+            yield from senses[packet.stream_index].take(packet)
+        if not any(sense.decoded for sense in senses.values()):
+            raise UnreadableVideo(
+                f"Nothing in {os.fspath(path)} could be decoded (damaged or cut short); "
+                "copy or record the video again."
+            )
+        # A container without lengths per stream says only how long the longest one is.
+        end_s = (container.duration or 0) / av.time_base
+        short = max(sense.end_s for sense in senses.values()) < end_s - MISSING_END_S
+        for sense in senses.values():
+            yield from sense.finish(end_s if short else 0.0)
+
+
+def _packets(container: InputContainer, senses: dict[int, Sense]) -> Iterator[Packet]:
+    """The packets of the streams, up to the end of the file or to where it is cut off."""
+    packets = container.demux([sense.stream for sense in senses.values()])
+    while not all(sense.over for sense in senses.values()):
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.FFmpegError:
+            for sense in senses.values():
+                sense.damaged = True
+            return
+        yield packet
