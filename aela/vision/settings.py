@@ -1,0 +1,110 @@
+"""How the image encoder is built and trained: the one configuration of this package."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from aela.learning.loop import Budget
+
+EMBEDDING = 64  # values of an image embedding, as in the article
+
+
+@dataclass(frozen=True)
+class ImageEncoderSettings:
+    """
+    Raises ValueError, in one sentence, when a value lies outside its range.
+    """
+
+    budget: Budget = field(default_factory=lambda: Budget(steps=900))
+    """Gradient steps of the encoder, or fewer when the minutes run out first."""
+
+    look: Literal["whole", "middle"] = "middle"
+    """What is embedded: the whole frame or its middle three quarters."""
+
+    network: Literal["resnet18", "small"] = "small"
+    """torchvision's ResNet18, or one of the same shape with half the channels, for small inputs."""
+
+    input_px: int = 64
+    """Side of the square picture that the network sees (32 to 512)."""
+
+    embedding: int = EMBEDDING
+    """Values of an embedding (8 to 1024)."""
+
+    prototypes: int | None = None
+    """Prototypes of SwAV; None: one for every six frames, 10 to 1000."""
+
+    temperature: float = 0.1
+    """Of the softmax over prototypes (0.005 to 1)."""
+
+    epsilon: float = 0.05
+    """Weight of the entropy in Sinkhorn's equipartition (0.001 to 1)."""
+
+    sinkhorn_iterations: int = 20
+    """Row and column normalisations per batch (1 to 1000)."""
+
+    frozen_share: float = 0.05
+    """Share of the training at its start in which the prototypes do not move (0 to 1)."""
+
+    queue: int = 0
+    """Embeddings of earlier batches that join the equipartition, used once full (0: none)."""
+
+    batch: int = 64
+    """Frames per step; each is seen in two views (4 to 4096)."""
+
+    learning_rate: float = 1e-3
+    """Highest learning rate of AdamW (1e-6 to 1)."""
+
+    weight_decay: float = 1e-4
+    """Of AdamW (0 to 1)."""
+
+    frames_most: int = 6000
+    """Frames loaded at most, drawn evenly over the videos (8 to 1,000,000)."""
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "input_px": (32, 512),
+            "embedding": (8, 1024),
+            "temperature": (0.005, 1),
+            "epsilon": (0.001, 1),
+            "sinkhorn_iterations": (1, 1000),
+            "frozen_share": (0, 1),
+            "queue": (0, 100_000),
+            "batch": (4, 4096),
+            "learning_rate": (1e-6, 1),
+            "weight_decay": (0, 1),
+            "frames_most": (8, 1_000_000),
+        }
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if not (math.isfinite(value) and low <= value <= high):
+                raise ValueError(f"{name} must lie between {low:g} and {high:g}, not {value}.")
+        if self.prototypes is not None and not 2 <= self.prototypes <= 100_000:
+            raise ValueError(
+                f"prototypes must lie between 2 and 100000 or be None, not {self.prototypes}."
+            )
+
+    def prototypes_for(self, frames: int) -> int:
+        """The number of prototypes for a memory of so many frames."""
+        return self.prototypes or min(1000, max(10, frames // 6))
+
+
+ARTICLE = ImageEncoderSettings(
+    look="whole",
+    network="resnet18",
+    input_px=224,
+    temperature=2e-2,
+    epsilon=5e-3,
+    batch=128,
+)
+"""AELA0's article: for a GPU; a step takes about two minutes on two CPU cores."""
+
+DEFAULT = ImageEncoderSettings()
+"""About eight minutes on two CPU cores."""
+
+QUICK = ImageEncoderSettings(budget=Budget(steps=250))
+"""About two minutes on two CPU cores, for a demonstration."""
+
+
+def settings_from(values: dict[str, Any]) -> ImageEncoderSettings:
+    """The settings that a card holds."""
+    return ImageEncoderSettings(**{**values, "budget": Budget(**values["budget"])})
