@@ -59,6 +59,10 @@ class Home:
     def manifest(self, sha: str) -> UPath:
         return self.root / "manifests" / f"{sha}.json"
 
+    @property
+    def current_manifest(self) -> UPath:
+        return self.root / "manifests" / "current"
+
     def models(self, model: str) -> UPath:
         return self.root / "models" / model
 

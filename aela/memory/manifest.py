@@ -7,7 +7,7 @@ from typing import Literal
 import pyarrow as pa
 
 from aela.memory import store
-from aela.storage import Home, canonical_json, read_json, sha256, write_json
+from aela.storage import Home, canonical_json, read_json, sha256, write_bytes, write_json
 
 
 class UnknownManifest(LookupError):
@@ -59,6 +59,25 @@ def take(home: Home) -> Manifest:
     if not path.exists():
         write_json(path, [asdict(entry) for entry in manifest.entries])
     return manifest
+
+
+def set_current(home: Home, manifest: Manifest) -> None:
+    """Make this the manifest that is trained on, so that all models see the same memory."""
+    write_bytes(home.current_manifest, manifest.sha.encode())
+
+
+def current(home: Home) -> Manifest:
+    """The manifest that is trained on.
+
+    Raises:
+        UnknownManifest: none was taken yet.
+    """
+    pointer = home.current_manifest
+    if not pointer.exists():
+        raise UnknownManifest(
+            f"No manifest was taken yet in {home.root}; materialize the asset memory first."
+        )
+    return read(home, pointer.read_text())
 
 
 def read(home: Home, sha: str) -> Manifest:

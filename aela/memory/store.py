@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import soundfile
 from PIL import Image
 
-from aela.capture import SAMPLE_RATE, Clip, Frame, Rejection
+from aela.capture import SAMPLE_RATE_HZ, Clip, Frame, Rejection
 from aela.memory.videos import UnknownVideo, Video
 from aela.storage import Home, atomic, canonical_json, read_json, sha256, write_json
 
@@ -170,7 +170,7 @@ def _clip_row(clip: Clip) -> dict[str, Any]:
 def to_flac(samples: np.ndarray) -> bytes:
     """Mono samples in [-1, 1] at 44.1 kHz as a FLAC file (16 bit)."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1, 1), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    soundfile.write(buffer, np.clip(samples, -1, 1), SAMPLE_RATE_HZ, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 
@@ -178,6 +178,11 @@ def from_flac(flac: bytes) -> np.ndarray:
     """float32 [n] mono samples at 44.1 kHz of a FLAC file that `to_flac` wrote."""
     samples, _ = soundfile.read(io.BytesIO(flac), dtype="float32")
     return samples
+
+
+def duration_s(flac: bytes) -> float:
+    """Seconds of a FLAC file, without decoding it."""
+    return soundfile.info(io.BytesIO(flac)).duration
 
 
 def remembered(home: Home, role: str | None = None) -> list[Remembered]:

@@ -5,10 +5,13 @@ A video is taken in by its content: the key is `<stem>-<first 8 hex of its SHA-2
 ingest is found again.
 """
 
+import contextlib
 import os
 import re
 import shutil
+import tempfile
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,7 +110,7 @@ def find(home: Home, video: str) -> Video:
     """
     path = home.videos / f"{video}.json"
     if Path(video).name != video or not path.exists():
-        raise UnknownVideo(f"There is no video {video!r} in {home.root}; `aela memory` lists them.")
+        raise UnknownVideo(f"There is no video {video!r} in {home.root}; `aela doctor` lists them.")
     return Video(**read_json(path))
 
 
@@ -117,6 +120,26 @@ def known(home: Home, role: Role | None = None) -> list[Video]:
         return []
     records = [Video(**read_json(path)) for path in home.videos.glob("*.json")]
     return sorted((v for v in records if role in (None, v.role)), key=lambda v: (v.added, v.video))
+
+
+@contextlib.contextmanager
+def local_copy(home: Home, video: Video) -> Iterator[Path]:
+    """The video as a local file: itself, or a temporary copy of what lies in an object store.
+
+    Raises:
+        UnknownVideo: its file is gone.
+    """
+    media = home.root / video.file
+    if not media.exists():
+        raise UnknownVideo(f"The file of {video.video} is gone from {media}; drop it in again.")
+    if not media.protocol:
+        yield Path(str(media))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / media.name
+        with media.open("rb") as reader, path.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, 1 << 20)
+        yield path
 
 
 def quarantine(home: Home, video: Video, reason: str) -> UPath:

@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from aela.learning import embeddings
+from aela.memory import manifest as manifests
 from aela.mimicry.settings import MimicrySettings
+from aela.storage import Home
 
 
 def nearest(similarity: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -35,3 +38,16 @@ def threshold(
         return 2.0  # Too little memory to know what is new: nothing is.
     values = nearest(similarity[comparable], settings.neighbours)[1]
     return float(np.quantile(1 - values.mean(axis=1), settings.quantile))
+
+
+def memory_threshold(
+    home: Home, manifest_sha: str, image_encoder: str, settings: MimicrySettings
+) -> float:
+    """`threshold` of everything a manifest names, as `image_encoder` sees it."""
+    manifest = manifests.read(home, manifest_sha)
+    times, videos = [], []
+    for index, (_, table) in enumerate(manifests.rows(home, manifest, "frame", ["time_s"])):
+        times.append(table["time_s"].to_numpy())
+        videos.append(np.full(len(table), index))
+    memory, _ = embeddings.gather(home, image_encoder, manifest, "frame")
+    return threshold(memory, np.concatenate(times), np.concatenate(videos), settings)

@@ -1,0 +1,40 @@
+"""The memory asset: a manifest of all frames and clips of `learn` videos."""
+
+import dagster as dg
+
+from aela.memory import manifest as manifests
+from assets import common
+from resources.memory import Memory
+
+
+@dg.asset(
+    deps=["frames", "clips"],
+    group_name="memory",
+    kinds={"json"},
+    owners=common.OWNERS,
+    retry_policy=common.RETRY_STORAGE,
+    description="The exact list of what there is to learn from: every video with its content hash.",
+)
+def memory(memory: Memory) -> dg.MaterializeResult:
+    manifest = manifests.take(memory.home)
+    if not manifest.entries:
+        raise dg.Failure(
+            "Memory is empty; drop videos into the inbox's folder `learn` first.",
+            allow_retries=False,
+        )
+    manifests.set_current(memory.home, manifest)
+    table = "| video | frames | clips | content |\n|---|---|---|---|\n" + "\n".join(
+        f"| {e.video} | {e.frames} | {e.clips} | `{e.content[:12]}` |"
+        for e in manifest.entries[:100]
+    )
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(manifest.sha),
+        metadata={
+            "videos": len(manifest.entries),
+            "frames": manifest.frames,
+            "clips": manifest.clips,
+            "manifest": manifest.sha,
+            "path": dg.MetadataValue.path(str(memory.home.manifest(manifest.sha))),
+            "entries": dg.MetadataValue.md(table),
+        },
+    )

@@ -1,0 +1,165 @@
+"""The models of sight and hearing: trained apart, each in a process of its own, then embedded."""
+
+import dagster as dg
+
+from aela.learning import embeddings
+from aela.learning.checkpoints import Checkpoint
+from aela.memory import manifest as manifests
+from assets import common
+from resources.compute import Compute
+from resources.memory import Memory
+from resources.models import Checkpoints
+
+
+def train(
+    context: dg.AssetExecutionContext,
+    compute: Compute,
+    memory: Memory,
+    model: str,
+    manifest: str,
+) -> dg.MaterializeResult:
+    """Train one model on a manifest and describe the checkpoint for the UI."""
+    checkpoint = compute.train(context, memory.home, model, manifest)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(checkpoint.sha), metadata=checkpoint_metadata(memory, checkpoint)
+    )
+
+
+def checkpoint_metadata(memory: Memory, checkpoint: Checkpoint) -> dict[str, dg.MetadataValue]:
+    from aela.evaluation import pictures
+
+    card = checkpoint.card
+    path = memory.home.models(card.model) / f"{checkpoint.sha}.safetensors"
+    metadata: dict[str, dg.MetadataValue] = {
+        "checkpoint": dg.MetadataValue.text(checkpoint.sha),
+        "manifest": dg.MetadataValue.text(card.manifest),
+        "parent": dg.MetadataValue.text(card.parent or "none"),
+        "inputs": dg.MetadataValue.json(card.inputs),
+        "settings": dg.MetadataValue.json(card.settings),
+        "path": dg.MetadataValue.path(str(path)),
+        **{name: dg.MetadataValue.float(float(value)) for name, value in card.metrics.items()},
+    }
+    if len(card.curve) > 1:
+        metadata["losses"] = common.picture(pictures.loss_curves(card.curve, card.model))
+    return metadata
+
+
+def _current_manifest(memory: Memory) -> str:
+    with common.plain_failures():
+        return manifests.current(memory.home).sha
+
+
+@dg.asset(
+    deps=["memory"],
+    group_name="sight",
+    kinds={"pytorch"},
+    owners=common.OWNERS,
+    pool=common.TRAINER_POOL,
+    description="SwAV: learns from frames alone to tell things apart.",
+)
+def image_encoder(
+    context: dg.AssetExecutionContext, compute: Compute, memory: Memory
+) -> dg.MaterializeResult:
+    return train(context, compute, memory, "image_encoder", _current_manifest(memory))
+
+
+@dg.asset(
+    deps=["memory"],
+    group_name="hearing",
+    kinds={"pytorch"},
+    owners=common.OWNERS,
+    pool=common.TRAINER_POOL,
+    description="Convolutional autoencoder of mel spectrograms.",
+)
+def mel_autoencoder(
+    context: dg.AssetExecutionContext, compute: Compute, memory: Memory
+) -> dg.MaterializeResult:
+    return train(context, compute, memory, "mel_autoencoder", _current_manifest(memory))
+
+
+@dg.asset(
+    deps=["mel_autoencoder"],
+    group_name="hearing",
+    kinds={"pytorch"},
+    owners=common.OWNERS,
+    pool=common.TRAINER_POOL,
+    description="LSTM autoencoder: a word of any length becomes one vector, and a vector a word.",
+)
+def word_autoencoder(
+    context: dg.AssetExecutionContext,
+    compute: Compute,
+    memory: Memory,
+    checkpoints: Checkpoints,
+) -> dg.MaterializeResult:
+    mel = checkpoints.required("mel_autoencoder")
+    return train(context, compute, memory, "word_autoencoder", mel.card.manifest)
+
+
+@dg.asset(
+    deps=["image_encoder"],
+    group_name="sight",
+    kinds={"pytorch", "parquet"},
+    owners=common.OWNERS,
+    retry_policy=common.RETRY_STORAGE,
+    description="Every remembered frame as the current image encoder sees it.",
+)
+def image_embeddings(
+    context: dg.AssetExecutionContext,
+    compute: Compute,
+    memory: Memory,
+    checkpoints: Checkpoints,
+) -> dg.MaterializeResult:
+    from aela.vision.encoder import load_image_encoder
+
+    checkpoint = checkpoints.required("image_encoder")
+    encoder = load_image_encoder(memory.home, checkpoint.sha, compute.torch_device())
+    new = embeddings.refresh(
+        memory.home,
+        checkpoint.sha,
+        checkpoints.manifest_of(checkpoint),
+        "frame",
+        encoder.embed,
+        lambda video, rows: context.log.info(f"{video}: {rows} frames embedded"),
+    )
+    return _embedded(checkpoint, new)
+
+
+@dg.asset(
+    deps=["word_autoencoder"],
+    group_name="hearing",
+    kinds={"pytorch", "parquet"},
+    owners=common.OWNERS,
+    retry_policy=common.RETRY_STORAGE,
+    description="Every remembered clip as the current word autoencoder hears it.",
+)
+def word_embeddings(
+    context: dg.AssetExecutionContext,
+    compute: Compute,
+    memory: Memory,
+    checkpoints: Checkpoints,
+) -> dg.MaterializeResult:
+    from aela.speech.speech import load_speech
+
+    checkpoint = checkpoints.required("word_autoencoder")
+    speech = load_speech(memory.home, checkpoint.sha, compute.torch_device())
+    new = embeddings.refresh(
+        memory.home,
+        checkpoint.sha,
+        checkpoints.manifest_of(checkpoint),
+        "clip",
+        speech.embed,
+        lambda video, rows: context.log.info(f"{video}: {rows} clips embedded"),
+    )
+    return _embedded(checkpoint, new)
+
+
+def _embedded(checkpoint: Checkpoint, new: int) -> dg.MaterializeResult:
+    version = dg.DataVersion(f"{checkpoint.sha}:{checkpoint.card.manifest}")
+    return dg.MaterializeResult(
+        data_version=version,
+        metadata={
+            "checkpoint": checkpoint.sha,
+            "manifest": checkpoint.card.manifest,
+            "new_rows": new,
+        },
+    )

@@ -1,0 +1,118 @@
+"""What the system says to a video, and the video with its voice laid over it."""
+
+import dagster as dg
+import numpy as np
+
+from aela.memory import store, videos
+from aela.mimicry import predict as predictions_of
+from aela.presets import preset
+from assets import common
+from assets.senses import evenly
+from resources.compute import Compute
+from resources.memory import Memory
+from resources.models import Checkpoints
+
+SHOWN = 24
+
+PREDICTION_COLUMNS = common.columns(
+    {
+        "time_s": ("double", "when it looked"),
+        "said": ("bool", "whether it spoke"),
+        "confidence": ("float", "likeness of the predicted word to the remembered one, 0 to 1"),
+        "novelty": ("float", "distance from memory, 0 to 2"),
+        "sound": ("string", "FLAC file under AELA_HOME, null when silent"),
+        "clip_video": ("string", "video of the nearest remembered clip"),
+        "clip_start_s": ("double", "where that clip starts"),
+        "clip_end_s": ("double", "where that clip ends"),
+        "frames": ("list<struct>", "nearest remembered frames: video, time_s, similarity"),
+        "generation": ("string", "hash of the generation that spoke"),
+        "image_encoder": ("string", "checkpoint"),
+        "mel_autoencoder": ("string", "checkpoint"),
+        "word_autoencoder": ("string", "checkpoint"),
+        "associator": ("string", "checkpoint"),
+        "manifest": ("string", "hash of the memory that was learned from"),
+    }
+)
+
+
+@dg.asset(
+    deps=["generation", "frames"],
+    partitions_def=common.videos,
+    group_name="mimicry",
+    kinds={"pytorch", "parquet"},
+    owners=common.OWNERS,
+    retry_policy=common.RETRY_STORAGE,
+    metadata={"dagster/column_schema": PREDICTION_COLUMNS},
+    description="What one generation says to each frame of the video, and what it leans on.",
+)
+def predictions(
+    context: dg.AssetExecutionContext,
+    compute: Compute,
+    memory: Memory,
+    checkpoints: Checkpoints,
+) -> dg.MaterializeResult:
+    from aela.evaluation import pictures
+    from aela.mimicry.recall import Mimic
+
+    home, video = memory.home, context.partition_key
+    generation = checkpoints.generation()
+    with common.plain_failures():
+        mimic = Mimic.load(
+            home, generation, preset(compute.preset).mimicry, compute.torch_device()
+        )
+        table = predictions_of.predict(home, video, mimic)
+        frames = store.read_frames(home, video, ["jpeg"])
+    said = table["said"].to_numpy(zero_copy_only=False)
+    metadata: dict[str, dg.MetadataValue] = {
+        "dagster/row_count": dg.MetadataValue.int(len(table)),
+        "said": dg.MetadataValue.int(int(said.sum())),
+        "silent": dg.MetadataValue.int(int((~said).sum())),
+        "generation": dg.MetadataValue.text(generation.sha),
+        "manifest": dg.MetadataValue.text(generation.manifest),
+        "path": dg.MetadataValue.path(str(home.predictions(video, generation.sha))),
+    }
+    if len(table):
+        metadata["mean_novelty"] = dg.MetadataValue.float(float(np.mean(table["novelty"])))
+        rows = evenly(len(table), SHOWN)
+        shown = table.take(rows).to_pylist()
+        captions = [
+            f"{row['time_s']:.0f} s: {row['clip_video'].rsplit('-', 1)[0]} "
+            f"{row['clip_start_s']:.0f} s" if row["said"] else f"{row['time_s']:.0f} s: silent"
+            for row in shown
+        ]
+        sheet = pictures.contact_sheet(frames.take(rows)["jpeg"].to_pylist(), captions)
+        metadata["what_it_saw_and_which_word_it_remembered"] = common.picture(sheet)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(f"{generation.sha}:{video}"), metadata=metadata
+    )
+
+
+@dg.asset(
+    deps=["predictions"],
+    partitions_def=common.videos,
+    group_name="mimicry",
+    kinds={"moviepy"},
+    owners=common.OWNERS,
+    retry_policy=common.RETRY_STORAGE,
+    description="The video again, with the system's voice and what it remembered laid over it.",
+)
+def spoken_video(
+    context: dg.AssetExecutionContext, memory: Memory, checkpoints: Checkpoints
+) -> dg.MaterializeResult:
+    from aela.mimicry.spoken_video import make_spoken_video
+
+    home, key = memory.home, context.partition_key
+    generation = checkpoints.generation()
+    target = home.predictions(key, generation.sha).with_suffix(".mp4")
+    with common.plain_failures():
+        table = predictions_of.read_predictions(home, key, generation.sha)
+        with videos.local_copy(home, videos.find(home, key)) as source:
+            make_spoken_video(source, table, home, target)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(f"{generation.sha}:{key}"),
+        metadata={
+            "generation": generation.sha,
+            "path": dg.MetadataValue.path(str(target)),
+            "bytes": target.stat().st_size,
+        },
+    )

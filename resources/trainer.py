@@ -1,0 +1,127 @@
+"""One training in a process of its own: `python -m resources.trainer`, started through Pipes.
+
+A crash or an exhausted memory ends this process alone; the code location stays light.
+"""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from dagster_pipes import PipesContext, open_dagster_pipes
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from aela.learning import checkpoints
+from aela.learning import loop as training
+from aela.learning.checkpoints import Checkpoint
+from aela.memory import manifest as manifests
+from aela.memory.manifest import EmptyMemory
+from aela.presets import preset
+from aela.storage import Home
+from resources.compute import FAILED
+
+LOG_EVERY_S = 10.0
+
+
+def main() -> None:
+    with open_dagster_pipes() as pipes:
+        try:
+            _train(pipes)
+        except (EmptyMemory, checkpoints.UnknownCheckpoint, FloatingPointError) as error:
+            pipes.report_custom_message({FAILED: str(error)})
+
+
+def _train(pipes: PipesContext) -> None:
+    from aela.trainers import train
+
+    extras = pipes.extras
+    home, model = Home.at(extras["home"]), extras["model"]
+    settings = preset(extras["preset"])
+    manifest = manifests.read(home, extras["manifest"])
+    parent = _parent(home, model, getattr(settings, model)) if extras["resume"] else None
+    device = _device(extras["device"])
+    with _bar(model, shown=extras["bars"]) as draw:
+        checkpoint = train(
+            home,
+            model,
+            manifest,
+            settings,
+            seed=extras["seed"],
+            device=device,
+            parent=parent,
+            report=_reporter(pipes, draw),
+        )
+    checkpoints.set_current(home, checkpoint)
+
+
+def _parent(home: Home, model: str, settings: object) -> Checkpoint | None:
+    """The current checkpoint, if it was built with the same settings (its budget aside)."""
+    parent = checkpoints.current(home, model)
+    if parent is None:
+        return None
+    wanted = checkpoints.settings_dict(settings)
+    return parent if {**parent.card.settings, "budget": wanted["budget"]} == wanted else None
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def _reporter(
+    pipes: PipesContext, draw: Callable[[training.Progress], None]
+) -> Callable[[training.Progress], None]:
+    last = -LOG_EVERY_S
+
+    def report(progress: training.Progress) -> None:
+        nonlocal last
+        draw(progress)
+        now = time.monotonic()
+        if now - last >= LOG_EVERY_S or progress.spent >= 1:
+            pipes.log.info(str(progress))
+            last = now
+
+    return report
+
+
+@contextlib.contextmanager
+def _bar(model: str, *, shown: bool) -> Iterator[Callable[[training.Progress], None]]:
+    """Draw one progress bar on a terminal; print a line now and then where there is none."""
+    console = Console(file=sys.stderr)
+    if not shown:
+        yield lambda progress: None
+        return
+    if not console.is_terminal:
+        last = -LOG_EVERY_S
+
+        def line(progress: training.Progress) -> None:
+            nonlocal last
+            if progress.elapsed_s - last >= LOG_EVERY_S or progress.spent >= 1:
+                console.print(f"  {progress}", highlight=False, soft_wrap=True)
+                last = progress.elapsed_s
+
+        yield line
+        return
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[losses]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        task = bars.add_task(model, total=1.0, losses="")
+
+        def draw(progress: training.Progress) -> None:
+            losses = " ".join(f"{name} {value:.3g}" for name, value in progress.losses.items())
+            bars.update(task, completed=progress.spent, losses=losses)
+
+        yield draw
+
+
+if __name__ == "__main__":
+    main()
