@@ -158,7 +158,7 @@ def _schedule(spent: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (spent - WARM_UP) / (1 - WARM_UP)))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _embeddings(encoder: ImageEncoder, pictures: torch.Tensor, device: str) -> torch.Tensor:
     encoder.eval()
     return torch.cat(
@@ -166,6 +166,7 @@ def _embeddings(encoder: ImageEncoder, pictures: torch.Tensor, device: str) -> t
     )
 
 
+@torch.no_grad()
 def _use(
     encoder: ImageEncoder, prototypes: Prototypes, pictures: torch.Tensor, device: str
 ) -> dict[str, float]:
@@ -175,6 +176,7 @@ def _use(
     return {"prototypes_used": len(nearest.unique()) / min(number, len(pictures))}
 
 
+@torch.no_grad()
 def _fit_whitening(encoder: ImageEncoder, pictures: torch.Tensor, device: str) -> dict[str, float]:
     """Make the embeddings of memory white, and report how many directions they fill.
 
