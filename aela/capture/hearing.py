@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from aela.capture.records import SAMPLE_RATE_HZ, Clip, Reason, Rejection
 from aela.capture.settings import CaptureSettings
@@ -46,7 +45,7 @@ FADE_SAMPLES = 441  # 10 ms
 
 def _mel_edges() -> np.ndarray:
     """First FFT bin of each band, and one past the last, int [BANDS + 1]."""
-    mel = np.linspace(*(math.log1p(hz / 700) for hz in (LOWEST_HZ, HIGHEST_HZ)), BANDS + 1)
+    mel = np.linspace(math.log1p(LOWEST_HZ / 700), math.log1p(HIGHEST_HZ / 700), BANDS + 1)
     return np.round(700 * np.expm1(mel) / SAMPLE_RATE_HZ * WINDOW).astype(int)
 
 
@@ -87,6 +86,8 @@ def harmonicity(samples: np.ndarray, hops: int) -> np.ndarray:
     analysis of the fundamental frequency", section 3: the autocorrelation of the tapered window
     over that of the taper.
     """
+    from scipy.signal import resample_poly  # slow to import
+
     rate = SAMPLE_RATE_HZ / 4
     window = round(0.04 * rate)
     step = HOP / 4

@@ -8,6 +8,7 @@ from io import BytesIO
 
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from aela.capture.records import Frame, Rejection
@@ -76,6 +77,9 @@ class FrameChooser:
         self.pixel_aspect = pixel_aspect
         self.interval_s = 1 / settings.frames_per_second
         self.spacing_s = min(1 / MOST_CANDIDATES_PER_S, self.interval_s / CANDIDATES_PER_INTERVAL)
+        # One per use: each keeps the tables for its sizes.
+        self.view_scaler, self.view_painter = VideoReformatter(), VideoReformatter()
+        self.frame_scaler, self.frame_painter = VideoReformatter(), VideoReformatter()
         self.interval = -1
         self.best: VideoFrame | None = None
         self.best_view: View | None = None
@@ -87,7 +91,7 @@ class FrameChooser:
         # Half a millisecond of slack: containers round their time stamps.
         if self.views and time_s < self.views[-1].time_s + self.spacing_s - 5e-4:
             return
-        small = self._scaled(picture, VIEW_SIDE)
+        small = self._scaled(self.view_scaler, picture, VIEW_SIDE)
         grey = np.asarray(small.planes[0]).reshape(small.height, -1)[:, : small.width]
         view = View(time_s, small, picture.rotation, sharpness(grey))
         self.views.append(view)
@@ -107,11 +111,14 @@ class FrameChooser:
         self._close_interval()
         yield from self._decide(np.inf)
 
-    def _scaled(self, picture: VideoFrame, shorter_side: int) -> VideoFrame:
+    def _scaled(
+        self, scaler: VideoReformatter, picture: VideoFrame, shorter_side: int
+    ) -> VideoFrame:
         """Square pixels, at most this shorter side, yuv420p, not yet turned upright."""
         width, height = shown_size(picture.width, picture.height, self.pixel_aspect, 0)
         scale = min(1.0, shorter_side / min(width, height))
-        return picture.reformat(
+        return scaler.reformat(
+            picture,
             width=max(1, round(width * scale)),
             height=max(1, round(height * scale)),
             format="yuv420p",
@@ -122,7 +129,8 @@ class FrameChooser:
         """Turns the best picture of the interval into an upright JPEG."""
         if self.best is None or self.best_view is None:
             return
-        upright = _upright(self._scaled(self.best, self.settings.shorter_side), self.best.rotation)
+        scaled = self._scaled(self.frame_scaler, self.best, self.settings.shorter_side)
+        upright = _upright(self.frame_painter, scaled, self.best.rotation)
         jpeg = BytesIO()
         Image.fromarray(upright).save(jpeg, "JPEG", quality=self.settings.jpeg_quality)
         height, width = upright.shape[:2]
@@ -171,9 +179,10 @@ class FrameChooser:
             == (view.picture.width, view.picture.height, view.rotation)
         )
         nearest = min(alike, key=lambda other: abs(other.time_s - wanted_s), default=view)
-        return _upright(nearest.picture, nearest.rotation)
+        return _upright(self.view_painter, nearest.picture, nearest.rotation)
 
 
-def _upright(picture: VideoFrame, rotation: int) -> np.ndarray:
-    """uint8 RGB [h, w, 3], turned counterclockwise by a rotation in degrees."""
-    return np.ascontiguousarray(np.rot90(picture.to_ndarray(format="rgb24"), round(rotation / 90)))
+def _upright(painter: VideoReformatter, picture: VideoFrame, rotation: int) -> np.ndarray:
+    """uint8 RGB [h, w, 3] of a picture that is shown turned counterclockwise, in degrees."""
+    plane = painter.reformat(picture, format="rgb24").to_ndarray()
+    return np.ascontiguousarray(np.rot90(plane, round(rotation / 90)))

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -44,7 +45,7 @@ def opened(path: str | os.PathLike[str], settings: CaptureSettings) -> Iterator[
         )
     except PermissionError as error:
         raise UnreadableVideo(f"{file} may not be read; change its permissions.") from error
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (FFmpegError, OSError, ValueError) as error:
         raise UnreadableVideo(
             f"{file} is no readable video (damaged, cut short or another kind of file); "
             "convert it to MP4 or copy it again."
@@ -106,7 +107,7 @@ def probe(path: str | os.PathLike[str], settings: CaptureSettings | None = None)
             try:
                 first = next(container.decode(picture), None)
                 rotation = first.rotation if first is not None else 0
-            except av.FFmpegError:
+            except FFmpegError:
                 rotation = 0  # a damaged first picture; the size still holds
             width, height = shown_size(
                 picture.codec_context.width,

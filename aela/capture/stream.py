@@ -11,6 +11,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -34,10 +35,12 @@ class Sense(ABC):
 
     name: Literal["frame", "clip"]
 
-    def __init__(self, stream: VideoStream | AudioStream, settings: CaptureSettings) -> None:
+    def __init__(
+        self, stream: VideoStream | AudioStream, settings: CaptureSettings, origin_s: float
+    ) -> None:
         self.stream = stream
         self.settings = settings
-        self.origin_s = (stream.container.start_time or 0) / av.time_base
+        self.origin_s = origin_s  # time stamp of the start of the video
         self.end_s = 0.0  # of what was decoded
         self.decoded = False
         self.damaged = False  # since end_s
@@ -47,7 +50,7 @@ class Sense(ABC):
         """Decodes the next packet of the stream."""
         try:
             pieces = packet.decode()
-        except av.FFmpegError:
+        except FFmpegError:
             self.damaged = True
             return
         for piece in pieces:
@@ -111,8 +114,8 @@ class Sight(Sense):
 
     name = "frame"
 
-    def __init__(self, stream: VideoStream, settings: CaptureSettings) -> None:
-        super().__init__(stream, settings)
+    def __init__(self, stream: VideoStream, settings: CaptureSettings, origin_s: float) -> None:
+        super().__init__(stream, settings, origin_s)
         self.step_s = 1 / float(stream.average_rate or ASSUMED_FPS)
         self.chooser = FrameChooser(settings, stream.sample_aspect_ratio)
         context = stream.codec_context
@@ -137,8 +140,8 @@ class Hearing(Sense):
 
     name = "clip"
 
-    def __init__(self, stream: AudioStream, settings: CaptureSettings) -> None:
-        super().__init__(stream, settings)
+    def __init__(self, stream: AudioStream, settings: CaptureSettings, origin_s: float) -> None:
+        super().__init__(stream, settings, origin_s)
         self.form: tuple[str, str, int] | None = None
         self.resampler = self._new_resampler()
         self.finder = WordFinder(settings, 0.0)
@@ -184,11 +187,12 @@ def capture(
     """
     settings = settings or CaptureSettings()
     with opened(path, settings) as container:
+        origin_s = (container.start_time or 0) / av.time_base
         senses: dict[int, Sense] = {}
         if (picture := picture_stream(container)) is not None:
-            senses[picture.index] = Sight(picture, settings)
+            senses[picture.index] = Sight(picture, settings, origin_s)
         if (sound := sound_stream(container)) is not None:
-            senses[sound.index] = Hearing(sound, settings)
+            senses[sound.index] = Hearing(sound, settings, origin_s)
         for packet in _packets(container, senses):
             yield from senses[packet.stream_index].take(packet)
         if not any(sense.decoded for sense in senses.values()):
@@ -211,7 +215,7 @@ def _packets(container: InputContainer, senses: dict[int, Sense]) -> Iterator[Pa
             packet = next(packets)
         except StopIteration:
             return
-        except av.FFmpegError:
+        except FFmpegError:
             for sense in senses.values():
                 sense.damaged = True
             return
