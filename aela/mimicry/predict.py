@@ -47,11 +47,16 @@ def predict(
     home: Home,
     video: str,
     mimic: Mimic,
+    *,
+    aloud: bool = True,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> pa.Table:
     """Look at every frame that memory keeps of `video`, write and return the predictions.
 
     The sounds lie beside the table, one FLAC file per row that speaks; the table is written last.
+
+    Args:
+        aloud: make the sounds; without them `sound` is null everywhere.
 
     Raises:
         UnknownVideo: the video was not ingested.
@@ -64,7 +69,7 @@ def predict(
         recollection = mimic.recall(frames)
         said = recollection.novelty <= mimic.generation.threshold
         sounds: list[str | None] = [None] * len(frames)
-        speaking = np.flatnonzero(said)
+        speaking = np.flatnonzero(said) if aloud else np.zeros(0, int)
         for start in range(0, len(speaking), SOUNDS_AT_A_TIME):
             rows = speaking[start : start + SOUNDS_AT_A_TIME]
             spoken = mimic.speak(recollection.codes[rows])

@@ -1,0 +1,49 @@
+"""The baseline that every claim stands beside: the same system with an untrained image encoder."""
+
+from dataclasses import replace
+
+from aela.association.train import train_associator
+from aela.association.pairs import make_pairs
+from aela.learning import checkpoints, embeddings
+from aela.learning.checkpoints import Card
+from aela.memory import manifest as manifests
+from aela.mimicry import generation as generations
+from aela.mimicry.generation import Generation
+from aela.mimicry.novelty import memory_threshold
+from aela.presets import Preset
+from aela.storage import Home
+from aela.vision.encoder import untrained_image_encoder
+
+
+def untrained_generation(
+    home: Home, learned: Generation, preset: Preset, *, seed: int, device: str = "cpu"
+) -> Generation:
+    """A generation that differs from `learned` in one thing: its image encoder never learned.
+
+    Its associator is trained anew on the untrained embeddings. It is written, never published.
+    """
+    manifest = manifests.read(home, learned.manifest)
+    encoder = untrained_image_encoder(preset.image_encoder, seed)
+    card = Card(
+        model="image_encoder",
+        settings=checkpoints.settings_dict(preset.image_encoder),
+        seed=seed,
+        manifest=learned.manifest,
+        metrics={"steps": 0.0},
+    )
+    untrained = checkpoints.save(home, card, encoder.state_dict())
+    embeddings.refresh(home, untrained.sha, manifest, "frame", encoder.embed)
+    words = checkpoints.read(home, "word_autoencoder", learned.word_autoencoder)
+    pairs = make_pairs(home, manifest, untrained, words, preset.associator.window_s)
+    associator = train_associator(
+        home, manifest, untrained, words, pairs, preset.associator, seed=seed, device=device
+    )
+    generation = replace(
+        learned,
+        image_encoder=untrained.sha,
+        associator=associator.sha,
+        pairs=pairs,
+        threshold=memory_threshold(home, learned.manifest, untrained.sha, preset.mimicry),
+    )
+    generations.write(home, generation)
+    return generation

@@ -1,0 +1,83 @@
+"""The way back: from one prediction to the generation, checkpoints and moments it leans on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from upath import UPath
+
+from aela.learning import checkpoints
+from aela.learning.checkpoints import MODELS, Checkpoint
+from aela.memory import manifest as manifests
+from aela.memory.manifest import Manifest
+from aela.mimicry import generation as generations
+from aela.mimicry.generation import Generation
+from aela.mimicry.predict import read_predictions
+from aela.storage import Home
+
+
+class UnknownPrediction(LookupError):
+    """No such prediction in this home."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One prediction and all it was learned from; `row` has the columns of `PREDICTIONS`."""
+
+    video: str
+    row: dict[str, Any]
+    generation: Generation
+    checkpoints: dict[str, Checkpoint]
+    manifest: Manifest
+
+
+def watched(home: Home) -> dict[str, list[UPath]]:
+    """The prediction tables of each video, oldest first."""
+    folder = home.root / "predictions"
+    if not folder.exists():
+        return {}
+    tables = {
+        path.name: sorted(path.glob("*.parquet"), key=lambda file: file.stat().st_mtime)
+        for path in folder.iterdir()
+    }
+    return {video: files for video, files in sorted(tables.items()) if files}
+
+
+def trace(home: Home, prediction: str) -> Trace:
+    """Follow the prediction `VIDEO@SECONDS` back.
+
+    Args:
+        prediction: a video's key, or the start of one, then `@` and a time in seconds; the
+            prediction nearest to it by the newest table is meant.
+
+    Raises:
+        UnknownPrediction: there is none of that name; the message says which there are.
+    """
+    name, _, time = prediction.rpartition("@")
+    tables = watched(home)
+    videos = [video for video in tables if name and video.startswith(name)]
+    try:
+        seconds = float(time)
+    except ValueError:
+        videos = []
+        seconds = 0.0
+    if len(videos) != 1:
+        known = ", ".join(tables) or "no video yet: run `aela watch VIDEO` first"
+        raise UnknownPrediction(
+            f"{prediction!r} names no single prediction; write VIDEO@SECONDS, for instance "
+            f"{next(iter(tables), 'VIDEO')}@3.5. There are predictions for {known}."
+        )
+    [video] = videos
+    generation = generations.current(home)
+    newest = home.predictions(video, generation.sha) if generation else None
+    path = newest if newest in tables[video] else tables[video][-1]
+    rows = read_predictions(home, video, path.stem).to_pylist()
+    if not rows:
+        raise UnknownPrediction(f"{video} has no sharp frame, so nothing was predicted for it.")
+    row = min(rows, key=lambda row: abs(row["time_s"] - seconds))
+    return Trace(
+        video,
+        row,
+        generations.read(home, row["generation"]),
+        {model: checkpoints.read(home, model, row[model]) for model in MODELS},
+        manifests.read(home, row["manifest"]),
+    )

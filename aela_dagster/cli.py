@@ -1,0 +1,278 @@
+"""The command line `aela`: a thin skin over the jobs and the science."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+from rich.tree import Tree
+
+from aela.capture import UnreadableVideo
+from aela.learning.checkpoints import UnknownCheckpoint
+from aela.memory.manifest import EmptyMemory, UnknownManifest
+from aela.memory.videos import UnknownVideo
+from aela.mimicry.generation import UnknownGeneration
+from aela.mimicry.trace import UnknownPrediction
+from aela.storage import Home
+from aela_dagster.runs import Runner, RunFailed, prepare_dagster
+
+app = typer.Typer(
+    help="AELA learns, from scratch and from video alone, to say the name of what it sees.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+USER_ERRORS = (
+    EmptyMemory,
+    FileNotFoundError,
+    PermissionError,
+    RunFailed,
+    UnknownCheckpoint,
+    UnknownGeneration,
+    UnknownManifest,
+    UnknownPrediction,
+    UnknownVideo,
+    UnreadableVideo,
+    ValueError,
+)
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="Data folder; without it `$AELA_HOME`, else `./data`."),
+]
+PresetOption = Annotated[
+    str, typer.Option(help="`aela1` (default), `aela0` (the article's) or `quick`.")
+]
+DeviceOption = Annotated[str, typer.Option(help="`cpu`, `cuda`, or `auto`: cuda if there is one.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of all randomness in training.")]
+Videos = Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.")]
+
+
+def main() -> None:
+    """Entry point: what a user can mend is said in one sentence, without a traceback."""
+    try:
+        app()
+    except USER_ERRORS as error:
+        if os.environ.get("AELA_DEBUG"):
+            raise
+        Console(stderr=True).print(f"[bold red]aela:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+@app.command()
+def demo(
+    videos: Annotated[
+        Path | None, typer.Option(help="Your own videos to learn from, instead of samples.")
+    ] = None,
+    watch: Annotated[
+        Path | None, typer.Option(help="A video, or a folder of them, to watch afterwards.")
+    ] = None,
+    home: Annotated[Path, typer.Option(help="Data folder of the demo.")] = Path("demo/data"),
+    preset: Annotated[
+        str | None, typer.Option(help="`quick` for the samples, `aela1` for your own videos.")
+    ] = None,
+    device: DeviceOption = "auto",
+    seed: SeedOption = 0,
+) -> None:
+    """Make sample videos, learn from them, watch others, and show what it said.
+
+    Example: `aela demo` or `aela demo --videos my/learn --watch my/watch`
+    """
+    from aela_dagster import demo as demonstration
+
+    demonstration.run(console, Home.at(home), videos, watch, preset, device, seed)
+
+
+@app.command()
+def learn(
+    videos: Videos,
+    home: HomeOption = None,
+    preset: PresetOption = "aela1",
+    device: DeviceOption = "auto",
+    seed: SeedOption = 0,
+) -> None:
+    """Remember videos and train on everything remembered.
+
+    Example: `aela learn kitchen.mp4 garden/`
+    """
+    from aela_dagster import stages
+
+    runner = Runner.at(Home.at(home), preset=preset, device=device, seed=seed, bars=True)
+    stages.ingest(console, runner, stages.files(videos), "learn")
+    stages.learn(console, runner)
+
+
+@app.command()
+def watch(
+    videos: Videos,
+    home: HomeOption = None,
+    preset: PresetOption = "aela1",
+    device: DeviceOption = "auto",
+) -> None:
+    """Look at videos and say what is seen; nothing is learned from them.
+
+    Example: `aela watch afternoon.mp4`
+    """
+    from aela_dagster import stages
+
+    runner = Runner.at(Home.at(home), preset=preset, device=device)
+    watched = stages.ingest(console, runner, stages.files(videos), "watch")
+    stages.watch(console, runner, watched)
+
+
+@app.command()
+def add(
+    videos: Videos,
+    role: Annotated[str, typer.Option(help="`learn` or `watch`.")] = "learn",
+    home: HomeOption = None,
+) -> None:
+    """Make videos partitions without running anything; prints one partition key a line.
+
+    Example: `dagster asset materialize -m aela_dagster.definitions --select frames,clips
+    --partition "$(aela add kitchen.mp4)"`
+    """
+    from aela.memory.videos import ROLES
+    from aela_dagster import stages
+
+    if role not in ROLES:
+        raise ValueError(f"A video's role is one of {', '.join(ROLES)}, not {role!r}.")
+    runner = Runner.at(Home.at(home))
+    for file in stages.files(videos):
+        print(runner.take_in(file, role).video)
+
+
+@app.command()
+def up(
+    home: HomeOption = None,
+    port: Annotated[int, typer.Option(help="Port of the UI.", min=1, max=65535)] = 3000,
+) -> None:
+    """Open the UI, and learn from and watch whatever is dropped into the inbox.
+
+    Example: `aela up --port 3000`, then copy videos into `data/inbox/learn` and
+    `data/inbox/watch`
+    """
+    from aela.memory.videos import ROLES
+
+    where = Home.at(home)
+    folder = prepare_dagster(where)
+    for role in ROLES:
+        where.inbox(role).mkdir(parents=True, exist_ok=True)
+    console.print(
+        f"UI on [bold]http://127.0.0.1:{port}[/] (this machine only); stop with Ctrl+C.\n"
+        f"Drop videos to learn from into {where.inbox('learn')}\n"
+        f"and videos to watch into       {where.inbox('watch')}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "aela_dagster.definitions"]
+    command += ["-h", "127.0.0.1", "-p", str(port)]
+    environment = {**os.environ, "DAGSTER_HOME": str(folder)}
+    try:
+        sys.exit(subprocess.run(command, env=environment, check=False).returncode)
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+@app.command()
+def trace(
+    prediction: Annotated[str, typer.Argument(help="`VIDEO@SECONDS`; VIDEO may be shortened.")],
+    home: HomeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a tree.")] = False,
+) -> None:
+    """Follow a prediction back: generation, checkpoints, manifest, frames and clip it leans on.
+
+    Example: `aela trace afternoon-1a2b3c4d@12.5`
+    """
+    from dataclasses import asdict
+
+    from aela.mimicry.trace import trace as follow
+
+    found = follow(Home.at(home), prediction)
+    if as_json:
+        print(json.dumps(asdict(found), indent=1, default=str))
+        return
+    row, generation = found.row, found.generation
+    said = f"said {row['sound']}" if row["said"] else "stayed silent"
+    tree = Tree(
+        f"[bold]{found.video}[/] at {row['time_s']:.2f} s: {said} "
+        f"(confidence {row['confidence']:.2f}, novelty {row['novelty']:.3f}, "
+        f"silent above {generation.threshold:.3f})"
+    )
+    leaning = tree.add("leans on")
+    leaning.add(
+        f"clip {row['clip_video']} {row['clip_start_s']:.2f}-{row['clip_end_s']:.2f} s "
+        "(nearest remembered word)"
+    )
+    for frame in row["frames"]:
+        leaning.add(
+            f"frame {frame['video']} {frame['time_s']:.2f} s (similarity {frame['similarity']:.3f})"
+        )
+    origin = tree.add(f"generation {generation.sha} (published {generation.created})")
+    for model, checkpoint in found.checkpoints.items():
+        card = checkpoint.card
+        branch = origin.add(f"{model} {checkpoint.sha}")
+        branch.add(f"trained {card.created}, seed {card.seed}, parent {card.parent or 'none'}")
+        branch.add(f"manifest {card.manifest}")
+    manifest = tree.add(
+        f"manifest {found.manifest.sha}: {len(found.manifest.entries)} videos, "
+        f"{found.manifest.frames} frames, {found.manifest.clips} clips"
+    )
+    for entry in found.manifest.entries:
+        manifest.add(f"{entry.video}: {entry.frames} frames, {entry.clips} clips")
+    console.print(tree, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def score(
+    predictions: Annotated[
+        Path, typer.Argument(help="A predictions table (.parquet), or a folder of them.")
+    ],
+    labels: Annotated[Path, typer.Argument(help="labels.json, used for scoring only.")],
+    home: HomeOption = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the JSON.")] = None,
+    untrained: Annotated[
+        bool, typer.Option(help="Score the same system with an untrained image encoder beside it.")
+    ] = False,
+    preset: PresetOption = "aela1",
+    seed: SeedOption = 0,
+) -> None:
+    """Score predictions against labels: word accuracy, precision, recall, silence, sign accuracy.
+
+    Example: `aela score data/predictions labels.json --out score.json`
+    """
+    from aela_dagster import scoring
+
+    scoring.run(console, Home.at(home), predictions, labels, out, untrained, preset, seed)
+
+
+@app.command()
+def doctor(home: HomeOption = None) -> None:
+    """Check the installation, the device and the data folder.
+
+    Example: `aela doctor`
+    """
+    from aela_dagster.doctor import examine
+
+    table = Table("", "what", "found")
+    examined = examine(Home.at(home))
+    for finding in examined:
+        table.add_row("[green]ok[/]" if finding.ok else "[red]no[/]", finding.what, finding.found)
+    console.print(table)
+    if not all(finding.ok for finding in examined):
+        raise typer.Exit(1)
+
+
+def print_markdown(text: str) -> None:
+    console.print(Markdown(text))
+
+
+if __name__ == "__main__":
+    main()

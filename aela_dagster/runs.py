@@ -1,0 +1,105 @@
+"""Runs jobs from the command line in this process, recorded by Dagster like any other run."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from upath import UPath
+
+from aela.memory import videos
+from aela.memory.videos import Role, Video
+from aela.storage import Home, write_bytes
+from assets import common
+
+DAGSTER_YAML = """\
+telemetry:
+  enabled: false
+# Runs wait for each other beyond two at a time; trainings of one kind never overlap.
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+  pools:
+    default_limit: 1
+run_retries:
+  enabled: true
+  max_retries: 1
+  retry_on_asset_or_op_failure: false
+"""
+
+
+def prepare_dagster(home: Home) -> Path:
+    """Point this process and its children at the home and its Dagster folder; make the latter."""
+    os.environ["AELA_HOME"] = str(home.root)
+    beside = Path("data") if home.root.protocol else Path(str(home.root))
+    folder = Path(os.environ.setdefault("DAGSTER_HOME", str((beside / "dagster").absolute())))
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "dagster.yaml").exists():
+        write_bytes(UPath(folder / "dagster.yaml"), DAGSTER_YAML.encode())
+    return folder
+
+
+class RunFailed(RuntimeError):
+    """A run did not succeed; the message says why, in the words of the step that failed."""
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs jobs on one home.
+
+    Attributes:
+        compute: settings of the resource `compute` that differ from the code location's.
+    """
+
+    home: Home
+    instance: dg.DagsterInstance
+    compute: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, home: Home, **compute: Any) -> "Runner":
+        """A runner that records its runs in `$DAGSTER_HOME`, else in the home's own folder."""
+        prepare_dagster(home)
+        return cls(home, dg.DagsterInstance.get(), compute)
+
+    def run(self, job: str, video: str | None = None) -> dg.ExecuteInProcessResult:
+        """Run `job`, for one video or for all of memory.
+
+        Raises:
+            RunFailed: a step failed.
+        """
+        from aela_dagster.definitions import defs
+
+        result = defs.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            partition_key=video,
+            raise_on_error=False,
+            run_config={
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                "resources": {"compute": {"config": self.compute}},
+            },
+        )
+        if not result.success:
+            raise RunFailed(_why(result))
+        return result
+
+    def take_in(self, source: Path, role: Role) -> Video:
+        """Take a file in and make it a partition.
+
+        Raises:
+            FileNotFoundError, ValueError: as `aela.memory.videos.take_in`.
+        """
+        video = videos.take_in(self.home, UPath(source), role, move=False)
+        self.instance.add_dynamic_partitions(common.videos.name or "", [video.video])
+        return video
+
+
+def _why(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                return data.user_failure_data.description
+            error = data.error.cause or data.error if data.error else None
+            return f"{event.step_key} failed: {error.message.strip() if error else 'see the run'}"
+    return "The run failed; its log in the UI says why."

@@ -1,0 +1,143 @@
+"""Take in, learn, watch: what the commands share, with progress on the terminal."""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from aela.memory import store
+from aela.memory.videos import Role
+from aela.mimicry import generation as generations
+from aela.mimicry.predict import read_predictions
+from aela_dagster.runs import Runner, RunFailed
+
+MOST_ROWS = 60  # of what was said in one video, on the terminal
+
+
+def files(paths: Iterable[Path]) -> list[Path]:
+    """The files among `paths` and directly inside its folders, hidden ones left out.
+
+    Raises:
+        FileNotFoundError: there is no such file, or none at all.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(
+                p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")
+            )
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise FileNotFoundError(f"There is no file or folder {path}; give the path of a video.")
+    if not found:
+        raise FileNotFoundError("There are no files in the given folders; put videos there first.")
+    return found
+
+
+def ingest(console: Console, runner: Runner, sources: list[Path], role: Role) -> list[str]:
+    """Take in and ingest each file; what cannot be read is said and passed over.
+
+    Returns:
+        the keys of the videos that memory holds now.
+
+    Raises:
+        RunFailed: none of them could be read.
+    """
+    ingested = []
+    for number, source in enumerate(sources, start=1):
+        label = f"[dim]{number}/{len(sources)}[/] {source.name}"
+        try:
+            video = runner.take_in(source, role).video
+            known = {(entry.video, entry.role) for entry in store.remembered(runner.home)}
+            if (video, role) not in known:
+                with console.status(f"Looking at {source.name} …"):
+                    runner.run("ingest", video)
+        except (RunFailed, ValueError) as error:
+            console.print(f"  [red]✗[/] {label}: {error}", highlight=False, soft_wrap=True)
+            continue
+        [entry] = [e for e in store.remembered(runner.home) if e.video == video]
+        console.print(
+            f"  [green]✓[/] {label}: {entry.frames} frames, {entry.clips} clips", highlight=False
+        )
+        ingested.append(video)
+    if not ingested:
+        raise RunFailed("None of the files could be used; the lines above say why.")
+    return ingested
+
+
+def learn(console: Console, runner: Runner) -> None:
+    """Train on everything remembered and publish a generation.
+
+    Raises:
+        RunFailed: a step failed.
+    """
+    start = time.monotonic()
+    console.print("Learning from everything remembered")
+    runner.run("learn")
+    generation = generations.required(runner.home)
+    console.print(
+        f"  [green]✓[/] generation {generation.sha[:12]} speaks now "
+        f"({time.monotonic() - start:.0f} s)",
+        highlight=False,
+    )
+
+
+def watch(console: Console, runner: Runner, videos: list[str]) -> None:
+    """Have the current generation look at ingested videos, and print what it said.
+
+    Raises:
+        UnknownGeneration: nothing was learned yet.
+        RunFailed: a step failed.
+    """
+    generation = generations.required(runner.home)
+    for video in videos:
+        with console.status(f"Watching {video} …"):
+            runner.run("watch", video)
+        console.print(said(runner, video, generation.sha))
+        folder = runner.home.predictions(video, generation.sha)
+        console.print(f"  table  {folder}", highlight=False, soft_wrap=True)
+        console.print(f"  sounds {folder.with_suffix('')}/", highlight=False, soft_wrap=True)
+        console.print(
+            f"  video  {folder.with_suffix('.mp4')}", highlight=False, soft_wrap=True
+        )
+
+
+def said(runner: Runner, video: str, generation: str) -> Table:
+    """What was said when: equal answers that follow each other share a row."""
+    table = Table("from", "to", "looks", "said", "confidence", "novelty", title=video)
+    rows = read_predictions(runner.home, video, generation).to_pylist()
+    groups: list[list[dict]] = []
+    for row in rows:
+        if groups and _answer(groups[-1][0]) == _answer(row):
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    for group in groups[:MOST_ROWS]:
+        first, last = group[0], group[-1]
+        word = (
+            f"as in {first['clip_video']} at {first['clip_start_s']:.1f} s"
+            if first["said"]
+            else "[dim]silent[/]"
+        )
+        table.add_row(
+            f"{first['time_s']:.1f} s",
+            f"{last['time_s']:.1f} s",
+            str(len(group)),
+            word,
+            f"{_mean(group, 'confidence'):.2f}",
+            f"{_mean(group, 'novelty'):.2f}",
+        )
+    if len(groups) > MOST_ROWS:
+        table.caption = f"{len(groups) - MOST_ROWS} more in the table on disk"
+    return table
+
+
+def _answer(row: dict) -> str | None:
+    return row["clip_video"] if row["said"] else None
+
+
+def _mean(rows: list[dict], column: str) -> float:
+    return sum(row[column] for row in rows) / len(rows)
