@@ -72,7 +72,7 @@ def take_in(home: Home, source: UPath, role: Role, *, move: bool) -> Video:
     if size == 0:
         raise ValueError(f"{source.name!r} is empty (0 bytes); copy it again.")
     sha = sha256_file(source)
-    video = key(source.name, sha)
+    video = _key_of(home, sha) or key(source.name, sha)
     record = home.videos / f"{video}.json"
     suffix = source.suffix.lower() if re.fullmatch(r"\.\w{1,8}", source.suffix) else ""
     target = home.videos / f"{video}{suffix}"
@@ -88,6 +88,15 @@ def take_in(home: Home, source: UPath, role: Role, *, move: bool) -> Video:
     )
     write_json(record, asdict(result))
     return result
+
+
+def _key_of(home: Home, sha: str) -> str | None:
+    """The key under which the same content is known already, whatever its name was."""
+    for record in home.videos.glob(f"*-{sha[:HASH_DIGITS]}.json"):
+        video = Video(**read_json(record))
+        if video.sha256 == sha:
+            return video.video
+    return None
 
 
 def _bring(source: UPath, target: UPath, *, move: bool) -> None:

@@ -1,0 +1,39 @@
+# Both commands set up all they need: a virtual environment in .venv with the tested versions.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow lint format up clean
+
+demo: $(READY)  ## Learn from sample videos (or VIDEOS=folder WATCH=file-or-folder) and show it
+	$(BIN)/aela demo $(if $(VIDEOS),--videos "$(VIDEOS)") $(if $(WATCH),--watch "$(WATCH)") $(ARGS)
+
+test: lint  ## Lint, types, import contracts, tests
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-slow: $(READY)  ## The tests that take minutes
+	$(BIN)/pytest -m slow $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+format: $(READY)  ## Bring the code into the project's form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+up: $(READY)  ## Open the UI and watch the inbox
+	$(BIN)/aela up
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "AELA needs Python 3.11, 3.12 or 3.13; choose one with make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e ".[nursery,dev]"
+	touch $(READY)
