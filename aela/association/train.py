@@ -11,7 +11,7 @@ from aela.association.pairs import read_pairs
 from aela.association.settings import AssociatorSettings
 from aela.learning import checkpoints, embeddings
 from aela.learning.checkpoints import Card, Checkpoint
-from aela.learning.loop import Report, run, silent
+from aela.learning.loop import Report, one_cycle, run, silent
 from aela.memory import store
 from aela.memory.manifest import EmptyMemory, Manifest
 from aela.storage import Home
@@ -136,15 +136,14 @@ def train_associator(
         seen = images[frame] + settings.image_noise * torch.randn_like(images[frame])
         heard = words[clip] + settings.word_noise * torch.randn_like(words[clip])
         predicted = model.mlp(seen)
-        squared = F.mse_loss(predicted, heard)
-        losses = {"squared": squared}
+        loss = squared = F.mse_loss(predicted, heard)
         if settings.contrast:
-            losses["contrast"] = _contrast(predicted, clip, words, neutral, settings)
-        loss = squared + settings.contrast * losses.get("contrast", torch.zeros(()))
+            contrast = _contrast(predicted, clip, words, neutral, settings)
+            loss = squared + settings.contrast * contrast
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        return {name: float(value.detach()) for name, value in losses.items()}
+        return {"loss": float(loss.detach()), "squared": float(squared.detach())}
 
     history = run("associator", step, settings.budget, settings.batch, report)
     card = Card(
@@ -181,10 +180,3 @@ def _contrast(
     masked = neutral[clip][:, candidates] & ~own
     logits = (similarity / settings.contrast_temperature).masked_fill(masked, -torch.inf)
     return F.cross_entropy(logits, own.int().argmax(dim=1))
-
-
-def one_cycle(spent: float, warm_up: float = 0.1) -> float:
-    """The learning rate's share of its peak: a linear rise, then half a cosine down to 0."""
-    if spent < warm_up:
-        return max(spent, 1e-3) / warm_up
-    return 0.5 * (1 + float(np.cos(np.pi * (spent - warm_up) / (1 - warm_up))))

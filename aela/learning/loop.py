@@ -78,6 +78,13 @@ class History:
         }
 
 
+def one_cycle(spent: float, rise: float = 0.1) -> float:
+    """The learning rate's share of its peak: a linear rise, then half a cosine down to 0."""
+    if spent < rise:
+        return max(spent, 1e-3) / rise
+    return 0.5 * (1 + math.cos(math.pi * (spent - rise) / (1 - rise)))
+
+
 def run(
     model: str,
     step: Callable[[int, float], Mapping[str, float]],
