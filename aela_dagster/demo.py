@@ -1,0 +1,150 @@
+"""`aela demo`: sample videos in, the whole asset graph, and a table of what was said."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import Progress
+from rich.table import Table
+
+from aela.evaluation import score as scores
+from aela.memory.videos import ROLES, Role
+from aela.mimicry import generation as generations
+from aela.storage import Home
+from aela_dagster import scoring, stages
+from aela_dagster.runs import Runner
+
+SAMPLES = Path("demo/videos")
+SAMPLE_PRESET = "quick"
+OWN_PRESET = "aela1"
+
+
+def run(
+    console: Console,
+    home: Home,
+    videos: Path | None,
+    watch: Path | None,
+    preset: str | None,
+    device: str,
+    seed: int,
+) -> None:
+    """The whole way on sample videos, or on the user's own; see `aela demo --help`.
+
+    Raises:
+        FileNotFoundError: a given folder or file is not there.
+        ValueError: only one of `videos` and `watch` makes no demo.
+        RunFailed: a step failed.
+    """
+    start = time.monotonic()
+    if (videos is None) != (watch is None):
+        raise ValueError("Give both --videos (to learn from) and --watch, or neither.")
+    if videos is None or watch is None:
+        console.rule("1  Sample videos")
+        labels = _samples(console, seed)
+        videos, watch = SAMPLES / "train", SAMPLES / "test"
+        preset = preset or SAMPLE_PRESET
+    else:
+        labels = _labels_beside(videos)
+        preset = preset or OWN_PRESET
+    sources: dict[Role, list[Path]] = {
+        "learn": stages.files([videos]),
+        "watch": stages.files([watch]),
+    }
+    runner = Runner.at(home, preset=preset, device=device, seed=seed, bars=True)
+    for role in ROLES:
+        _drop(home, sources[role], role)
+
+    console.rule("2  Frames and clips")
+    keys: dict[Role, list[str]] = {}
+    for role in ROLES:
+        console.print(f"{home.inbox(role)}", highlight=False)
+        keys[role] = stages.ingest(console, runner, stages.files([Path(str(home.inbox(role)))]), role)
+    _clear(home)
+
+    console.rule("3  Learning")
+    stages.learn(console, runner)
+
+    console.rule("4  Watching")
+    stages.watch(console, runner, keys["watch"])
+    runner.run("evaluate")
+
+    generation = generations.required(home)
+    if labels:
+        console.rule("5  Was it right?")
+        truth = scoring.read_labels(labels)
+        tables = [Path(str(home.predictions(key, generation.sha))) for key in keys["watch"]]
+        learned = scores.score(tables, truth, home)
+        with console.status("Measuring an untrained network …"):
+            untrained = scoring.score_untrained(home, generation, truth, preset, seed)
+        console.print(segments(scores.segments(tables, truth)))
+        console.print(Markdown(scores.table(learned)))
+        console.print(Markdown(scoring.comparison(learned, untrained)))
+    console.rule(f"Done in {(time.monotonic() - start) / 60:.1f} minutes")
+    folders = sorted({str(home.root / "predictions" / key) for key in keys["watch"]})
+    console.print(
+        f"Report         {home.evaluation(generation.sha) / 'report.html'}\n"
+        f"Spoken videos  {' '.join(f'{folder}/*.mp4' for folder in folders)}\n"
+        f"Sounds         {' '.join(f'{folder}/*/*.flac' for folder in folders)}\n"
+        f"One prediction traced back: aela trace --home {home.root} {keys['watch'][0]}@3\n"
+        f"The UI on this run:         aela up --home {home.root}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _samples(console: Console, seed: int) -> Path:
+    """Make the sample videos, unless they are there already."""
+    from aela.nursery import NurserySettings, make_nursery
+
+    labels = SAMPLES / "labels.json"
+    if labels.exists():
+        console.print(f"Using the videos in {SAMPLES}", highlight=False)
+        return labels
+    with Progress(console=console) as bars:
+        task = bars.add_task("Drawing and speaking", total=None)
+
+        def progress(what: str, done: int, of: int) -> None:
+            bars.update(task, description=what, completed=done, total=of)
+
+        return make_nursery(SAMPLES, NurserySettings(seed=seed), progress)
+
+
+def _labels_beside(videos: Path) -> Path | None:
+    """labels.json in the folder of the videos or above it: for scoring, never for learning."""
+    folder = videos if videos.is_dir() else videos.parent
+    candidates = (folder / "labels.json", folder.parent / "labels.json")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _drop(home: Home, sources: list[Path], role: Role) -> None:
+    """Copy videos into the inbox, as a person would."""
+    folder = Path(str(home.inbox(role)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in sources:
+        if source.suffix != ".json":
+            shutil.copyfile(source, folder / source.name)
+
+
+def _clear(home: Home) -> None:
+    """Empty the inbox of what was taken in."""
+    for role in ROLES:
+        for path in home.inbox(role).iterdir():
+            path.unlink()
+
+
+def segments(found: list[dict[str, Any]]) -> Table:
+    """What was shown, and what was said to it."""
+    table = Table("video", "from", "to", "shown", "said", "")
+    for row in found:
+        table.add_row(
+            row["video"],
+            f"{row['start']:.0f} s",
+            f"{row['end']:.0f} s",
+            row["shown"],
+            row["said"] or "[dim]silent[/]",
+            "[green]right[/]" if row["right"] else "[red]wrong[/]",
+        )
+    return table

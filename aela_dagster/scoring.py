@@ -1,0 +1,152 @@
+"""`aela score`: predictions against labels, beside the same system with an untrained network."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markdown import Markdown
+from upath import UPath
+
+from aela.evaluation import score as scores
+from aela.mimicry import generation as generations
+from aela.mimicry.generation import Generation
+from aela.mimicry.trace import watched
+from aela.presets import preset
+from aela.storage import Home, read_json, write_json
+
+
+def run(
+    console: Console,
+    home: Home,
+    predictions: Path,
+    labels: Path,
+    out: Path | None,
+    untrained: bool,
+    preset_name: str,
+    seed: int,
+) -> None:
+    """Score and print; see `aela score --help`.
+
+    Raises:
+        FileNotFoundError: there are no predictions or no labels.
+        ValueError: the labels are malformed.
+    """
+    tables = prediction_tables(home, predictions)
+    truth = read_labels(labels)
+    result: dict[str, Any] = {"learned": scores.score(tables, truth, home)}
+    generation = generations.current(home)
+    if generation:
+        result["sign_accuracy"] = sign_accuracy(home, generation)
+    if untrained:
+        with console.status("Measuring an untrained network …"):
+            result["untrained"] = score_untrained(
+                home, generations.required(home), truth, preset_name, seed
+            )
+    console.print(Markdown(scores.table(result["learned"])))
+    if untrained:
+        console.print(Markdown(comparison(result["learned"], result["untrained"])))
+    if "sign_accuracy" in result:
+        console.print(Markdown(sign_table(result["sign_accuracy"])))
+    target = UPath(out) if out else home.root / "scores.json"
+    write_json(target, result)
+    console.print(f"Written to {target}", highlight=False, soft_wrap=True)
+
+
+def read_labels(path: Path) -> Any:
+    """
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no JSON.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no label file {path}.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON ({error}); give a labels.json.") from error
+
+
+def prediction_tables(home: Home, path: Path) -> list[Path]:
+    """The table at `path`, or one table per video below it: the speaking generation's, else newest.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if path.is_file():
+        return [path]
+    generation = generations.current(home)
+    by_video: dict[Path, list[Path]] = {}
+    for table in sorted(path.rglob("*.parquet"), key=lambda file: file.stat().st_mtime):
+        by_video.setdefault(table.parent, []).append(table)
+    if not by_video:
+        raise FileNotFoundError(f"There are no predictions in {path}; run `aela watch` first.")
+    return [
+        next((t for t in tables if generation and t.stem == generation.sha), tables[-1])
+        for tables in by_video.values()
+    ]
+
+
+def score_untrained(
+    home: Home, learned: Generation, labels: Any, preset_name: str, seed: int
+) -> dict[str, Any]:
+    """The score of `learned` with an untrained image encoder, on all watched videos; silent."""
+    from aela.evaluation.baseline import untrained_generation
+    from aela.mimicry.predict import predict
+    from aela.mimicry.recall import Mimic
+
+    settings = preset(preset_name)
+    generation = untrained_generation(home, learned, settings, seed=seed)
+    mimic = Mimic.load(home, generation, settings.mimicry)
+    videos = [
+        video
+        for video in watched(home)
+        if home.predictions(video, learned.sha).exists()
+    ]
+    for video in videos:
+        predict(home, video, mimic, aloud=False)
+    tables = [Path(str(home.predictions(video, generation.sha))) for video in videos]
+    return scores.score(tables, labels, None)
+
+
+def sign_accuracy(home: Home, generation: Generation) -> dict[str, Any] | None:
+    """What the asset `evaluation` found for this generation, if it ran."""
+    path = home.evaluation(generation.sha) / "metrics.json"
+    return read_json(path)["sign_accuracy"] if path.exists() else None
+
+
+def comparison(learned: dict[str, Any], untrained: dict[str, Any]) -> str:
+    """Word accuracy beside chance and the untrained network, as Markdown."""
+    lines = [
+        "| known segments named right | learned | untrained network | chance |",
+        "|---|---|---|---|",
+    ]
+    ours, theirs = learned["remembered"], untrained["remembered"]
+    rows: dict[str, tuple[Any, Any]] = {}
+    for name, what in (("word_accuracy", "silence allowed"), ("word_accuracy_forced", "forced")):
+        for group in ("all", "clear", "occluded"):
+            rows[f"{group}, {what}"] = (ours[name][group], theirs[name][group])
+        for video in ours[name]["by_video"]:
+            rows[f"{video}, {what}"] = (
+                ours[name]["by_video"][video],
+                theirs[name]["by_video"].get(video),
+            )
+    lines += [
+        f"| {row} | {percent(a)} | {percent(b)} | {percent(learned['chance'])} |"
+        for row, (a, b) in rows.items()
+    ]
+    return "\n".join(lines)
+
+
+def sign_table(found: dict[str, Any]) -> str:
+    """Sign accuracies with their baselines, as Markdown."""
+    names = list(next(iter(found.values())))
+    lines = ["| sign accuracy | " + " | ".join(n.replace("_", " ") for n in names) + " |"]
+    lines.append("|---" * (len(names) + 1) + "|")
+    for part, values in found.items():
+        lines.append(f"| {part} | " + " | ".join(percent(values[n]) for n in names) + " |")
+    return "\n".join(lines)
+
+
+def percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.0%}"
