@@ -1,0 +1,134 @@
+"""How the two speech networks are built and trained: the configuration of this package."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from aela.learning.loop import Budget
+
+
+def _check(settings: Any, ranges: dict[str, tuple[float, float]]) -> None:
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and low <= value <= high):
+            raise ValueError(f"{name} must lie between {low:g} and {high:g}, not {value}.")
+
+
+@dataclass(frozen=True)
+class MelAutoencoderSettings:
+    """The mel autoencoder: stretches of spectrogram to a sequence of code vectors and back.
+
+    Raises ValueError, in one sentence, when a value lies outside its range.
+    """
+
+    budget: Budget
+    """How long to train."""
+
+    code: int = 64
+    """Values per code vector, one vector for every 40 ms (4 to 512)."""
+
+    width: int = 32
+    """Channels of the first convolution; the deeper ones have up to four times as many (8 to 256,
+    a multiple of 8)."""
+
+    block_s: float = 0.0
+    """Seconds of sound coded on their own, as the article's one-second blocks; 0: a word is coded
+    as a whole, without seams (0 to 10 s)."""
+
+    crop_s: float = 0.64
+    """Seconds of a word looked at in one training step (0.08 to 10 s)."""
+
+    batch: int = 16
+    """Words per step (1 to 1024)."""
+
+    learning_rate: float = 2e-3
+    """Highest rate of AdamW; warms up and then falls as a cosine (1e-6 to 1)."""
+
+    weight_decay: float = 0.01
+    """Of AdamW (0 to 1)."""
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            {
+                "code": (4, 512),
+                "width": (8, 256),
+                "block_s": (0, 10),
+                "crop_s": (0.08, 10),
+                "batch": (1, 1024),
+                "learning_rate": (1e-6, 1),
+                "weight_decay": (0, 1),
+            },
+        )
+        if self.width % 8:
+            raise ValueError(f"width must be a multiple of 8, not {self.width}.")
+
+
+@dataclass(frozen=True)
+class WordAutoencoderSettings:
+    """The word autoencoder: a word of any length to one code and back.
+
+    Raises ValueError, in one sentence, when a value lies outside its range.
+    """
+
+    budget: Budget
+    """How long to train."""
+
+    code: int = 32
+    """Values of a word's code (32 to 1024)."""
+
+    size: int = 192
+    """Units of each of the four LSTM layers (8 to 2048)."""
+
+    batch: int = 32
+    """Words per step (1 to 1024)."""
+
+    learning_rate: float = 3e-3
+    """Highest rate of AdamW; warms up and then falls as a cosine (1e-6 to 1)."""
+
+    weight_decay: float = 0.01
+    """Of AdamW (0 to 1)."""
+
+    length_weight: float = 1.0
+    """Weight of the length's squared error in the loss (0 to 100)."""
+
+    code_noise: float = 0.0
+    """Standard deviation of noise on the codes while training, whose values lie between -1 and 1:
+    keeps them away from zero and neighbouring codes alike in sound (0 to 2)."""
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            {
+                "code": (32, 1024),
+                "size": (8, 2048),
+                "batch": (1, 1024),
+                "learning_rate": (1e-6, 1),
+                "weight_decay": (0, 1),
+                "length_weight": (0, 100),
+                "code_noise": (0, 2),
+            },
+        )
+
+
+Settings = TypeVar("Settings", MelAutoencoderSettings, WordAutoencoderSettings)
+
+
+def from_card(kind: type[Settings], values: dict[str, Any]) -> Settings:
+    """The settings that a checkpoint's card holds as plain JSON values."""
+    return kind(**{**values, "budget": Budget(**values["budget"])})
+
+
+ARTICLE_MEL = MelAutoencoderSettings(
+    Budget(steps=4000), block_s=1.0, crop_s=1.0, learning_rate=1e-3
+)
+ARTICLE_WORD = WordAutoencoderSettings(Budget(steps=6000), size=256, learning_rate=1e-3)
+"""The article's numbers (preset aela0); what it does not say is chosen here."""
+
+DEFAULT_MEL = MelAutoencoderSettings(Budget(steps=700, minutes=3))
+DEFAULT_WORD = WordAutoencoderSettings(Budget(steps=1500, minutes=3), code_noise=0.2)
+"""Preset aela1: together at most six minutes."""
+
+QUICK_MEL = replace(DEFAULT_MEL, budget=Budget(steps=250, minutes=0.75))
+QUICK_WORD = replace(DEFAULT_WORD, budget=Budget(steps=500, minutes=0.75))
+"""For a first look: together at most a minute and a half."""
