@@ -1,0 +1,522 @@
+"""Scores predictions against labels: is the right word said, and nothing when nothing is known?
+
+Labels are for scoring only; nothing that learns reads them. They are a JSON object with `videos`,
+a list of `{"file": "train/cat_a.mp4", "segments": [{"start", "end", "kind", "word", "occluded"}],
+"utterances": [{"start", "end", "word"}]}`, times in seconds. `kind` is one of KINDS; `word` is
+null where it is not "known"; `occluded` and `object` (a name for people) may be left out.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from sklearn.metrics import roc_auc_score
+from upath import UPath
+
+from aela.evaluation import listeners
+from aela.memory import store
+from aela.memory.videos import HASH_DIGITS, key
+from aela.storage import Home
+
+KINDS = ("known", "background", "hand", "unknown_object")
+SETTLING_S = 0.5  # after a known segment begins, before answers count
+COLUMNS = ["time_s", "said", "confidence", "novelty", "sound"]
+CLIP_COLUMNS = ["clip_video", "clip_start_s", "clip_end_s"]
+
+Moment = tuple[str, float, float]
+"""A stretch of a video: its partition key, start and end in seconds."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    start: float
+    end: float
+    kind: str
+    word: str | None
+    occluded: bool
+    shown: str
+
+
+@dataclass(frozen=True)
+class Utterance:
+    start: float
+    end: float
+    word: str
+
+
+@dataclass(frozen=True)
+class LabelledVideo:
+    """`file` as the labels spell it, for instance "test/test_mixed.mp4"."""
+
+    file: str
+    segments: tuple[Segment, ...]
+    utterances: tuple[Utterance, ...]
+
+    @property
+    def training(self) -> bool:
+        return self.file.startswith("train/")
+
+    def segment_at(self, time_s: float) -> Segment | None:
+        return next((s for s in self.segments if s.start <= time_s < s.end), None)
+
+    def word_of(self, start_s: float, end_s: float) -> str | None:
+        """The word of the utterance that `start_s` to `end_s` overlaps most, if any."""
+        overlaps = [(min(u.end, end_s) - max(u.start, start_s), u.word) for u in self.utterances]
+        overlap, word = max(overlaps, default=(0.0, ""))
+        return word if overlap > 0 else None
+
+    def listening_window(self, segment: Segment) -> tuple[float, float]:
+        """When answers for a known segment count: before its word is heard."""
+        heard = [u.start for u in self.utterances if segment.start <= u.start < segment.end]
+        return segment.start + SETTLING_S, min(heard, default=segment.end)
+
+
+class Labels:
+    """Labels, looked up by partition key: the key's hash and what it cannot spell are ignored.
+
+    Raises:
+        ValueError: the labels are malformed; the message names the place.
+    """
+
+    def __init__(self, labels: Any) -> None:
+        if not isinstance(labels, dict) or not isinstance(labels.get("videos"), list):
+            raise ValueError('Labels must be a JSON object with a list "videos".')
+        videos = [_video(video, f"videos[{i}]") for i, video in enumerate(labels["videos"])]
+        # Where a training and a test video share a name, clips come from the one, and the other
+        # is watched.
+        self._learnt = {_stem(v.file): v for v in sorted(videos, key=lambda v: v.training)}
+        self._watched = {_stem(v.file): v for v in sorted(videos, key=lambda v: not v.training)}
+        self.words = sorted(
+            {s.word for v in videos for s in v.segments if s.word}
+            | {u.word for v in videos for u in v.utterances}
+        )
+
+    def watched(self, video: str) -> LabelledVideo | None:
+        return self._watched.get(video[: -HASH_DIGITS - 1])
+
+    def word(self, clip: Moment) -> str | None:
+        """The word that is said in a remembered clip, if its video is labelled."""
+        video = self._learnt.get(clip[0][: -HASH_DIGITS - 1])
+        return video.word_of(clip[1], clip[2]) if video else None
+
+
+def _stem(file: str) -> str:
+    return key(file, "0" * HASH_DIGITS)[: -HASH_DIGITS - 1]
+
+
+def _video(video: Any, where: str) -> LabelledVideo:
+    if not isinstance(video, dict) or not isinstance(video.get("file"), str):
+        raise ValueError(f'{where} of the labels must be an object with a "file".')
+    segments, utterances = video.get("segments"), video.get("utterances", [])
+    if not isinstance(segments, list) or not isinstance(utterances, list):
+        raise ValueError(f'{where} of the labels needs lists "segments" and "utterances".')
+    return LabelledVideo(
+        video["file"],
+        tuple(_segment(s, f"{where}.segments[{i}]") for i, s in enumerate(segments)),
+        tuple(_utterance(u, f"{where}.utterances[{i}]") for i, u in enumerate(utterances)),
+    )
+
+
+def _segment(segment: Any, where: str) -> Segment:
+    start, end = _times(segment, where)
+    kind, word = segment.get("kind"), segment.get("word")
+    if kind not in KINDS:
+        raise ValueError(f"{where} of the labels has the kind {kind!r}; use {', '.join(KINDS)}.")
+    if kind == "known" and not (isinstance(word, str) and word):
+        raise ValueError(f'{where} of the labels is of a known object and needs a "word".')
+    known = kind == "known"
+    shown = segment.get("object")
+    if not isinstance(shown, str):
+        shown = word if known else kind.replace("_", " ")
+    return Segment(start, end, kind, word if known else None, bool(segment.get("occluded")), shown)
+
+
+def _utterance(utterance: Any, where: str) -> Utterance:
+    start, end = _times(utterance, where)
+    word = utterance.get("word")
+    if not isinstance(word, str) or not word:
+        raise ValueError(f'{where} of the labels needs a "word".')
+    return Utterance(start, end, word)
+
+
+def _times(span: Any, where: str) -> tuple[float, float]:
+    start, end = (span.get("start"), span.get("end")) if isinstance(span, dict) else (None, None)
+    numbers = [t for t in (start, end) if isinstance(t, int | float) and not isinstance(t, bool)]
+    if len(numbers) < 2 or not 0 <= numbers[0] < numbers[1]:
+        raise ValueError(f'{where} of the labels needs "start" before "end", both in seconds.')
+    return float(numbers[0]), float(numbers[1])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was said, or would have been, about one frame, as a word of the labels.
+
+    `remembered` is the word of the nearest remembered clip, `heard` what the listener makes of
+    the generated sound; None where the labels know no word for it, and `heard` also in silence.
+    """
+
+    time_s: float
+    said: bool
+    confidence: float
+    novelty: float
+    remembered: str | None
+    heard: str | None
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One labelled video and all answers to it."""
+
+    video: str
+    labels: LabelledVideo
+    answers: list[Answer]
+
+    def in_segment(self, segment: Segment) -> list[Answer]:
+        return [a for a in self.answers if segment.start <= a.time_s < segment.end]
+
+    def counting(self, segment: Segment) -> list[Answer]:
+        start, end = self.labels.listening_window(segment)
+        return [a for a in self.answers if start <= a.time_s < end]
+
+
+def score(predictions: Sequence[Path | UPath], labels: Any, home: Home | None) -> dict[str, Any]:
+    """Everything that labels can tell about prediction tables, as plain JSON values.
+
+    A prediction counts as the word of the utterance that its remembered clip overlaps most
+    ("remembered"), and, apart from that, as the word of the remembered clip that its generated
+    sound resembles most ("sound", see `listeners`).
+
+    - `word_accuracy`: known segments whose most frequent answer, from 0.5 s after their start to
+      their first utterance, is their word; no answer counts as wrong; of equally frequent answers
+      the one given with more confidence counts. `word_accuracy_forced`: the same with the nearest
+      remembered clip of every frame, said or not.
+    - `precision`: answers in a known segment that name its object, of all answers. `recall`: the
+      word accuracy over all known segments. Shares are None where there is nothing to share.
+    - `silence`: for each kind of other segments their number and the share without any answer,
+      and the same of their frames.
+    - `novelty_auroc`: how well novelty alone tells the frames of known segments from others.
+
+    Args:
+        predictions: Parquet files of predictions, one for each video. Videos without labels are
+            named under `unlabelled` and left out.
+        labels: see the head of this module.
+        home: where generated sounds and remembered clips lie; without it `sound` is None.
+
+    Raises:
+        ValueError: the labels are malformed, a table is no prediction table, or a video comes
+            twice.
+    """
+    known = Labels(labels)
+    watched, unlabelled, listened = _matched(predictions, known, home)
+    answers = [answer for w in watched for answer in w.answers]
+    return {
+        "videos": sorted(w.video for w in watched),
+        "unlabelled": unlabelled,
+        "words": known.words,
+        "chance": 1 / len(known.words) if known.words else None,
+        "frames": len(answers),
+        "answers": sum(a.said for a in answers),
+        "known_segments": {
+            "all": len(_known(watched)),
+            "clear": sum(not s.occluded for _, s in _known(watched)),
+            "occluded": sum(s.occluded for _, s in _known(watched)),
+            "by_video": {w.video: len(_known([w])) for w in watched},
+        },
+        "remembered": {
+            **_by_words(watched, "remembered"),
+            "word_accuracy_forced": _accuracy(watched, "remembered", forced=True),
+        },
+        "sound": _by_words(watched, "heard") if listened else None,
+        "silence": _silence(watched),
+        "novelty_auroc": {
+            "background_and_hand": _novelty_auroc(watched, ("background", "hand")),
+            "unknown_object": _novelty_auroc(watched, ("unknown_object",)),
+        },
+    }
+
+
+def segments(predictions: Sequence[Path | UPath], labels: Any) -> list[dict[str, Any]]:
+    """What was shown in each labelled segment and what was said to it, by the remembered clip.
+
+    Returns:
+        `video`, `start`, `end` (seconds), `shown` (the object's name, word or kind), `said` (the
+        word that counts as in `score`, None for silence), `right`: the word, or silence where
+        nothing known was in view.
+
+    Raises:
+        ValueError: as `score`.
+    """
+    watched, _, _ = _matched(predictions, Labels(labels), None)
+    return [_segment_row(w, segment) for w in watched for segment in w.labels.segments]
+
+
+def _segment_row(watched: Watched, segment: Segment) -> dict[str, Any]:
+    known = segment.kind == "known"
+    answers = watched.counting(segment) if known else watched.in_segment(segment)
+    word = _majority(answers, "remembered", forced=False)
+    spoke = any(answer.said for answer in answers)
+    return {
+        "video": watched.video,
+        "start": segment.start,
+        "end": segment.end,
+        "shown": segment.shown,
+        "said": (word or "a clip without a word") if spoke else None,
+        "right": word == segment.word if known else not spoke,
+    }
+
+
+def _matched(
+    predictions: Sequence[Path | UPath], labels: Labels, home: Home | None
+) -> tuple[list[Watched], list[str], bool]:
+    """The labelled videos with their answers, the videos without labels, and whether the sounds
+    were listened to."""
+    tables = [_table(path) for path in predictions]
+    for video, count in Counter(video for video, _ in tables).items():
+        if count > 1:
+            raise ValueError(f"There are {count} prediction tables of {video!r}; give one of each.")
+    found = [(video, labels.watched(video), rows) for video, rows in tables]
+    unlabelled = sorted(video for video, of_video, _ in found if of_video is None)
+    heard = _heard([rows for _, of_video, rows in found if of_video], labels, home) if home else {}
+    watched = [
+        Watched(video, of_video, _answers(rows, labels, heard))
+        for video, of_video, rows in found
+        if of_video
+    ]
+    return watched, unlabelled, bool(heard)
+
+
+def _table(path: Path | UPath) -> tuple[str, list[dict[str, Any]]]:
+    with path.open("rb") as file:
+        parquet = pq.ParquetFile(file)
+        missing = set(COLUMNS + CLIP_COLUMNS) - set(parquet.schema_arrow.names)
+        video = (parquet.schema_arrow.metadata or {}).get(b"video")
+        if missing or not video:
+            lacking = ", ".join(sorted(missing)) or "the name of its video"
+            raise ValueError(f"{path} is not a prediction table; it lacks {lacking}.")
+        rows = parquet.read(columns=COLUMNS + CLIP_COLUMNS).to_pylist()
+    return video.decode(), rows
+
+
+def _answers(rows: list[dict[str, Any]], labels: Labels, heard: dict[str, str]) -> list[Answer]:
+    return [
+        Answer(
+            row["time_s"],
+            row["said"],
+            row["confidence"],
+            row["novelty"],
+            labels.word((row["clip_video"], row["clip_start_s"], row["clip_end_s"])),
+            heard.get(row["sound"]) if row["said"] else None,
+        )
+        for row in rows
+    ]
+
+
+def _heard(tables: list[list[dict[str, Any]]], labels: Labels, home: Home) -> dict[str, str]:
+    """The word that the listener makes of each generated sound, by the sound's path."""
+    words, references = [], []
+    for entry in store.remembered(home, role="learn"):
+        if not entry.clips:
+            continue
+        for row in store.read_clips(home, entry.video, ["start_s", "end_s", "flac"]).to_pylist():
+            word = labels.word((entry.video, row["start_s"], row["end_s"]))
+            if word:
+                words.append(word)
+                references.append(store.from_flac(row["flac"]))
+    paths = sorted(
+        {row["sound"] for rows in tables for row in rows if row["said"] and row["sound"]}
+    )
+    if not references or not paths:
+        return {}
+    sounds = [store.from_flac((home.root / path).read_bytes()) for path in paths]
+    indices, _ = listeners.nearest(sounds, references)
+    return {path: words[i] for path, i in zip(paths, indices, strict=True)}
+
+
+def _by_words(watched: list[Watched], by: str) -> dict[str, Any]:
+    given = [
+        (getattr(answer, by), w.labels.segment_at(answer.time_s))
+        for w in watched
+        for answer in w.answers
+        if answer.said
+    ]
+    right = sum(segment is not None and word == segment.word for word, segment in given if word)
+    accuracy = _accuracy(watched, by, forced=False)
+    return {
+        "word_accuracy": accuracy,
+        "precision": right / len(given) if given else None,
+        "right_answers": right,
+        "recall": accuracy["all"],
+        "per_word": _per_word(watched, by, given),
+    }
+
+
+def _majority(answers: Iterable[Answer], by: str, *, forced: bool) -> str | None:
+    """The most frequent answer; None for none, and for one that the labels know no word for."""
+    votes: dict[str | None, list[float]] = defaultdict(list)
+    for answer in answers:
+        if forced or answer.said:
+            votes[getattr(answer, by)].append(answer.confidence)
+    best = max(votes.items(), key=lambda vote: (len(vote[1]), sum(vote[1])), default=(None, []))
+    return best[0]
+
+
+def _known(watched: list[Watched]) -> list[tuple[Watched, Segment]]:
+    return [(w, s) for w in watched for s in w.labels.segments if s.kind == "known"]
+
+
+def _accuracy(watched: list[Watched], by: str, *, forced: bool) -> dict[str, Any]:
+    right = [
+        (w.video, s.occluded, _majority(w.counting(s), by, forced=forced) == s.word)
+        for w, s in _known(watched)
+    ]
+    return {
+        "all": _share(r for _, _, r in right),
+        "clear": _share(r for _, occluded, r in right if not occluded),
+        "occluded": _share(r for _, occluded, r in right if occluded),
+        "by_video": {
+            w.video: _share(r for video, _, r in right if video == w.video) for w in watched
+        },
+    }
+
+
+def _per_word(
+    watched: list[Watched], by: str, given: list[tuple[str | None, Segment | None]]
+) -> dict[str, dict[str, Any]]:
+    """For each word: its segments and how often they were right, and how often it was said."""
+    table: dict[str, dict[str, Any]] = {}
+    for word in sorted({s.word for _, s in _known(watched) if s.word} | {g for g, _ in given if g}):
+        majorities = [
+            _majority(w.counting(s), by, forced=False) for w, s in _known(watched) if s.word == word
+        ]
+        table[word] = {
+            "segments": len(majorities),
+            "right": majorities.count(word),
+            "answers": sum(g == word for g, _ in given),
+            "right_answers": sum(g == word for g, s in given if s is not None and s.word == word),
+            "taken_for": dict(Counter(m for m in majorities if m and m != word).most_common()),
+        }
+    return table
+
+
+def _silence(watched: list[Watched]) -> dict[str, Any]:
+    others = [(s.kind, w.in_segment(s)) for w in watched for s in w.labels.segments]
+    table = {}
+    for name, kinds in {"all": KINDS[1:], **{kind: (kind,) for kind in KINDS[1:]}}.items():
+        looks = [answers for kind, answers in others if kind in kinds]
+        table[name] = {
+            "segments": len(looks),
+            "silent_segments": _share(not any(a.said for a in answers) for answers in looks),
+            "frames": sum(len(answers) for answers in looks),
+            "silent_frames": _share(not a.said for answers in looks for a in answers),
+        }
+    return table
+
+
+def _novelty_auroc(watched: list[Watched], kinds: tuple[str, ...]) -> float | None:
+    """Area under the ROC curve, 0.5 for chance; None where one of both sides is missing."""
+    truth, novelty = [], []
+    for w in watched:
+        for answer in w.answers:
+            segment = w.labels.segment_at(answer.time_s)
+            if segment and (segment.kind == "known" or segment.kind in kinds):
+                truth.append(segment.kind != "known")
+                novelty.append(answer.novelty)
+    return float(roc_auc_score(truth, novelty)) if len(set(truth)) == 2 else None
+
+
+def word_recognition(heard: list[Moment], similar: list[Moment], labels: Any) -> dict[str, Any]:
+    """Ears only: for each utterance of the watched videos, is the most similar clip its word?
+
+    Args:
+        heard: the clips of watched videos.
+        similar: for each of them the remembered clip that was judged the most similar.
+        labels: see the head of this module.
+
+    Returns:
+        `all` and `by_video`: shares of the utterances; one without a clip counts as wrong. An
+        utterance is what the clip that overlaps it most makes of it.
+
+    Raises:
+        ValueError: the labels are malformed.
+    """
+    known = Labels(labels)
+    by_video: dict[str, list[bool]] = {}
+    for video in sorted({moment[0] for moment in heard}):
+        watched = known.watched(video)
+        if watched is None:
+            continue
+        by_video[video] = []
+        for utterance in watched.utterances:
+            overlaps = [
+                (min(end, utterance.end) - max(start, utterance.start), clip)
+                for (of, start, end), clip in zip(heard, similar, strict=True)
+                if of == video
+            ]
+            overlap, clip = max(overlaps)
+            by_video[video].append(overlap > 0 and known.word(clip) == utterance.word)
+    return {
+        "all": _share(right for rights in by_video.values() for right in rights),
+        "by_video": {video: _share(rights) for video, rights in by_video.items()},
+    }
+
+
+def _share(rights: Iterable[bool]) -> float | None:
+    listed = list(rights)
+    return sum(listed) / len(listed) if listed else None
+
+
+def table(scored: dict[str, Any]) -> str:
+    """What `score` returned, as Markdown for people."""
+    if not scored["videos"]:
+        return "None of the watched videos has labels."
+    remembered, sound = scored["remembered"], scored["sound"]
+    of = scored["known_segments"]
+    lines = [
+        "| words right | known segments | remembered clip | generated sound | never silent |",
+        "|---|---|---|---|---|",
+    ]
+    accuracies = (
+        remembered["word_accuracy"],
+        sound and sound["word_accuracy"],
+        remembered["word_accuracy_forced"],
+    )
+    for part in ("all", "clear", "occluded"):
+        shares = [_percent(accuracy and accuracy[part]) for accuracy in accuracies]
+        lines.append(_row(part, of[part], *shares))
+    for video in scored["videos"]:
+        shares = [_percent(accuracy and accuracy["by_video"][video]) for accuracy in accuracies]
+        lines.append(_row(video, of["by_video"][video], *shares))
+    precisions = [_percent(part and part["precision"]) for part in (remembered, sound)]
+    lines += ["", "| | answers | remembered clip | generated sound |", "|---|---|---|---|"]
+    lines.append(_row("precision", scored["answers"], *precisions))
+    chance = _percent(scored["chance"])
+    lines += ["", f"{scored['answers']} answers to {scored['frames']} frames; chance is {chance}."]
+    lines += ["", "| silent when nothing known is in view | segments | | frames | |"]
+    lines.append("|---|---|---|---|---|")
+    for name, silent in scored["silence"].items():
+        segments, frames = (_percent(silent[key]) for key in ("silent_segments", "silent_frames"))
+        title = name.replace("_", " ")
+        lines.append(_row(title, silent["segments"], segments, silent["frames"], frames))
+    lines += ["", "| novelty tells known from | AUROC |", "|---|---|"]
+    for name, area in scored["novelty_auroc"].items():
+        lines.append(_row(name.replace("_", " "), "–" if area is None else f"{area:.2f}"))
+    lines += ["", "| word | segments right | answers right | taken for |", "|---|---|---|---|"]
+    for word, counts in remembered["per_word"].items():
+        taken = ", ".join(f"{other} {n}×" for other, n in counts["taken_for"].items())
+        segments = f"{counts['right']} of {counts['segments']}"
+        answers = f"{counts['right_answers']} of {counts['answers']}"
+        lines.append(_row(word, segments, answers, taken))
+    if scored["unlabelled"]:
+        lines += ["", f"Without labels, left out: {', '.join(scored['unlabelled'])}."]
+    return "\n".join(lines)
+
+
+def _row(*cells: object) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.0%}"
