@@ -10,8 +10,8 @@ SAMPLE_RATE_HZ = 44_100
 Reason = Literal[
     "blurry",  # frame: far less sharp than its surroundings; value: share of their sharpness
     "knock",  # sound: a hit that dies away at once; value: seconds
-    "noise",  # sound: no voice and no change of timbre; value: seconds
-    "tone",  # sound: a steady pitch and timbre, such as a beep; value: seconds
+    "noise",  # sound: neither a voice nor a change of timbre, or a short burst; value: seconds
+    "tone",  # sound: a beep or a whistle; value: seconds
     "too quiet",  # sound: below the least level or distance to the noise; value: dB
     "too short",  # sound: value: seconds
     "too long",  # the video goes on after the most seconds looked at; value: that limit
