@@ -1,0 +1,237 @@
+"""Small pictures of what was learned, as PNG bytes below MOST_BYTES: for metadata and reports."""
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_BYTES = 60_000
+DOTS_PER_INCH = 100
+COLOURS = (128, 64, 32)  # tried in this order until a picture is small enough
+SHRINK = 0.85
+SHEET_WIDTH = 640  # pixels
+CAPTION_HEIGHT = 14  # pixels
+TILE = (90, 160)  # pixels: least and most width of a picture on a contact sheet
+MAP_SIDE = 560  # pixels
+MOST_MAPPED = 400  # items; more would take minutes
+MOST_ON_MAP = 64  # thumbnails
+THUMBNAIL = 44  # pixels
+PERPLEXITY = 30.0
+SAMPLE_RATE = 44_100
+
+
+def distance_matrix(distances: np.ndarray, train: int, title: str = "distances") -> bytes:
+    """Distances [n, n] between items of which the first `train` were trained on.
+
+    Lines part training and test items; the upper left quadrant holds what was trained on.
+
+    Raises:
+        ValueError: the matrix is not square or empty, or `train` is beyond its size.
+    """
+    n = len(distances)
+    if n == 0 or distances.shape != (n, n) or not 0 <= train <= n:
+        raise ValueError(
+            f"A distance matrix is square, with 0 to n training rows, not {distances.shape} "
+            f"with {train}."
+        )
+    figure, axes = _figure(4.6, 4.2)
+    image = axes.imshow(distances, cmap="viridis", interpolation="nearest")
+    figure.colorbar(image, ax=axes, shrink=0.8, label="distance")
+    parts = [(0, train, "train"), (train, n, "test")]
+    if 0 < train < n:
+        axes.axhline(train - 0.5, color="white", linewidth=1.5)
+        axes.axvline(train - 0.5, color="white", linewidth=1.5)
+    middles = [((start + end - 1) / 2, f"{name} ({end - start})") for start, end, name in parts]
+    shown = [m for m, (start, end, _) in zip(middles, parts, strict=True) if end > start]
+    axes.set_xticks([at for at, _ in shown], [name for _, name in shown])
+    axes.set_yticks([at for at, _ in shown], [name for _, name in shown], rotation=90, va="center")
+    axes.tick_params(length=0)
+    axes.set_title(title)
+    return _png(figure)
+
+
+def loss_curves(curve: list[dict[str, float]], title: str = "losses") -> bytes:
+    """The losses of one training, as on a checkpoint's card: `[{"step": ..., name: loss, ...}]`.
+
+    Raises:
+        ValueError: no point has a step and a loss.
+    """
+    names = sorted({name for point in curve for name in point} - {"step"})
+    if not names or any("step" not in point for point in curve):
+        raise ValueError('A curve needs points with a "step" and at least one loss.')
+    figure, axes = _figure(5.2, 3.2)
+    for name in names:
+        points = [(point["step"], point[name]) for point in curve if name in point]
+        steps, values = np.array(points, dtype=float).T
+        axes.plot(steps, values, label=name, linewidth=1.5)
+    lines = [value for point in curve for name, value in point.items() if name != "step"]
+    if min(lines) > 0 and max(lines) / min(lines) > 50:
+        axes.set_yscale("log")
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    if len(names) > 1:
+        axes.legend(fontsize=8, frameon=False)
+    return _png(figure)
+
+
+def spectrograms(
+    sounds: list[np.ndarray], captions: list[str], sample_rate: int = SAMPLE_RATE
+) -> bytes:
+    """Mel spectrograms of sounds, mono samples [n] each, side by side on one time scale.
+
+    Raises:
+        ValueError: there are no sounds, or not one caption for each.
+    """
+    import librosa
+
+    if not sounds or len(sounds) != len(captions):
+        raise ValueError(f"There are {len(sounds)} sounds and {len(captions)} captions.")
+    columns = min(4, len(sounds))
+    rows = -(-len(sounds) // columns)
+    figure, axes = _figures(1.7 * columns, 1.3 * rows + 0.3, rows, columns)
+    longest = max(len(sound) for sound in sounds) / sample_rate
+    for i, cell in enumerate(axes.flat):
+        cell.set_axis_off()
+        if i >= len(sounds):
+            continue
+        padded = np.pad(sounds[i].astype(np.float32), (0, max(0, 2048 - len(sounds[i]))))
+        power = librosa.feature.melspectrogram(
+            y=padded, sr=sample_rate, n_fft=1024, hop_length=441, n_mels=64, fmax=8000
+        )
+        decibels = librosa.power_to_db(power, ref=np.max, top_db=60)
+        seconds = len(padded) / sample_rate
+        cell.imshow(
+            decibels, origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, 0, 64)
+        )
+        cell.set_xlim(0, longest)
+        cell.set_title(captions[i], fontsize=8, pad=2)
+    figure.supxlabel(f"0 to {longest:.1f} s; 0 to 8 kHz, mel", fontsize=8)
+    return _png(figure)
+
+
+def contact_sheet(jpegs: list[bytes], captions: list[str] | None = None) -> bytes:
+    """Pictures in rows, with a caption below each.
+
+    Raises:
+        ValueError: there are no pictures, or not one caption for each.
+    """
+    if not jpegs or (captions is not None and len(captions) != len(jpegs)):
+        raise ValueError(f"There are {len(jpegs)} pictures and {len(captions or [])} captions.")
+    font = ImageFont.load_default(10)
+    longest = max((font.getlength(caption) for caption in captions or []), default=0)
+    width = round(min(max(longest + 6, TILE[0]), TILE[1]))
+    columns = min(len(jpegs), SHEET_WIDTH // width)
+    tiles = [_thumbnail(jpeg, width - 4) for jpeg in jpegs]
+    tall = max(tile.height for tile in tiles)
+    step = tall + 4 + (CAPTION_HEIGHT if captions else 0)
+    sheet = Image.new("RGB", (columns * width, -(-len(tiles) // columns) * step), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, tile in enumerate(tiles):
+        x, y = i % columns * width, i // columns * step
+        sheet.paste(tile, (x + (width - tile.width) // 2, y + (tall - tile.height) // 2))
+        if captions:
+            draw.text((x + 2, y + tall), _fitting(captions[i], font, width - 4), "black", font)
+    return _small(sheet)
+
+
+def embedding_map(
+    embeddings: np.ndarray, jpegs: list[bytes], *, method: str = "tsne", seed: int = 0
+) -> bytes:
+    """Embeddings [n, d] laid out in two dimensions, each shown as its picture.
+
+    Near means alike. `method` is "tsne" (van der Maaten, Hinton 2008) or "pca". Of more than
+    MOST_MAPPED items, evenly chosen ones shape the map; of more than MOST_ON_MAP, evenly chosen
+    ones are drawn.
+
+    Raises:
+        ValueError: fewer than three items, not one picture for each, or an unknown method.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    n = len(embeddings)
+    if n < 3 or len(jpegs) != n:
+        raise ValueError(f"A map needs at least 3 items with a picture each, not {n}.")
+    chosen = evenly(n, MOST_MAPPED)
+    values = np.asarray(embeddings, np.float32)[chosen]
+    if method == "tsne":
+        perplexity = min(PERPLEXITY, (len(values) - 1) / 3)
+        layout = TSNE(perplexity=perplexity, init="pca", random_state=seed, metric="cosine")
+    elif method == "pca":
+        layout = PCA(2, random_state=seed)
+    else:
+        raise ValueError(f'A map is made by "tsne" or "pca", not {method!r}.')
+    # On a busy machine, waiting for each other costs its threads 15 times what they gain.
+    with threadpool_limits(1):
+        places = layout.fit_transform(values)
+    places = (places - places.min(0)) / np.maximum(np.ptp(places, axis=0), 1e-9)
+    sheet = Image.new("RGB", (MAP_SIDE, MAP_SIDE), "white")
+    for i in evenly(len(values), MOST_ON_MAP):
+        tile = _thumbnail(jpegs[chosen[i]], THUMBNAIL)
+        x, y = places[i] * (MAP_SIDE - THUMBNAIL)
+        sheet.paste(tile, (int(x), int(y)))
+    return _small(sheet)
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Row numbers: all of `count`, or `most` of them spread evenly from first to last."""
+    if count <= most:
+        return list(range(count))
+    return np.linspace(0, count - 1, most).round().astype(int).tolist()
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _thumbnail(jpeg: bytes, width: int) -> Image.Image:
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        picture.draft("RGB", (width, width))  # JPEG decodes at a fraction of its size
+        small = picture.convert("RGB")
+    height = min(round(small.height * width / small.width), 2 * width)
+    return small.resize((width, max(1, height)), Image.Resampling.LANCZOS)
+
+
+def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
+    figure, axes = _figures(width, height, 1, 1)
+    return figure, axes[0, 0]
+
+
+def _figures(width: float, height: float, rows: int, columns: int) -> "tuple[Figure, np.ndarray]":
+    """A figure (inches) that belongs to no window, and its axes [rows, columns]."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _png(figure: "Figure") -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return _small(Image.open(buffer).convert("RGB"))
+
+
+def _small(picture: Image.Image) -> bytes:
+    """PNG with a palette, with fewer colours and then fewer pixels until it is small enough."""
+    while True:
+        for colours in COLOURS:
+            buffer = io.BytesIO()
+            picture.quantize(colours, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+            if buffer.tell() <= MOST_BYTES:
+                return buffer.getvalue()
+        size = (max(1, int(picture.width * SHRINK)), max(1, int(picture.height * SHRINK)))
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
