@@ -20,12 +20,12 @@ from aela.capture.settings import CaptureSettings
 HOP = 441  # samples: 10 ms
 WINDOW = 1024  # samples: 23 ms
 HOP_S = HOP / SAMPLE_RATE_HZ
-WINDOW_CENTRE_S = WINDOW / 2 / SAMPLE_RATE_HZ
+HOP_SHIFT = WINDOW // 2 - HOP // 2  # from a window's first sample to the hop it stands for
 
 BANDS = 16
 LOWEST_HZ, HIGHEST_HZ = 120.0, 8000.0
 
-BLOCK_HOPS = 50  # sound is looked at, and the noise floor measured anew, every 0.5 s
+BLOCK_HOPS = 100  # sound is looked at, and the noise floor measured anew, every second
 PAST_HOPS = 1000  # the floor is taken from 10 s before ...
 AHEAD_HOPS = 500  # ... to 5 s after
 FLOOR_QUANTILE = 0.2
@@ -36,6 +36,11 @@ SILENCE_POWER = 1e-12  # per band; digital silence tells nothing about the room'
 
 LOW_DB = 4.5  # a sound lasts while its score is above this ...
 HIGH_DB = 8.0  # ... and must somewhere be above this
+
+# What is this far below the loudest hop from a second before to 0.3 s after is not heard as part
+# of a word: echoes, coding noise, where the background is silent.
+MASKED_DB = 35.0
+MASK_AFTER_HOPS, MASK_BEFORE_HOPS = 100, 30
 
 # What words have and other sounds lack. Measured on recorded and synthetic words of 13 languages
 # from 0.15 s on, and on knocks, claps, bursts, rustling, slams, beeps and chirps; each limit lies
@@ -129,6 +134,14 @@ def runs(mask: np.ndarray) -> np.ndarray:
     return edges.reshape(-1, 2)
 
 
+def audible(scores: np.ndarray) -> np.ndarray:
+    """Which hops stand out of the noise and are not masked by a louder one near them, bool [n]."""
+    padded = np.pad(scores, (MASK_AFTER_HOPS, MASK_BEFORE_HOPS), constant_values=-np.inf)
+    width = MASK_AFTER_HOPS + MASK_BEFORE_HOPS + 1
+    loudest = np.lib.stride_tricks.sliding_window_view(padded, width).max(axis=1)
+    return scores > np.maximum(LOW_DB, loudest - MASKED_DB)
+
+
 def longest_run(mask: np.ndarray) -> int:
     """Length of the longest stretch where mask [n] holds."""
     return int(np.diff(runs(mask), axis=1).max(initial=0))
@@ -177,7 +190,12 @@ class WordFinder:
         yield from self._decide(final=True)
 
     def _join(self) -> None:
-        self.samples = np.concatenate([self.samples, *self.waiting])
+        if not self.waiting:
+            return
+        piece = np.concatenate(self.waiting)
+        # Files with float samples may hold anything.
+        piece = np.nan_to_num(piece, copy=False).clip(-1, 1)
+        self.samples = np.concatenate([self.samples, piece])
         self.waiting.clear()
         self.waiting_samples = 0
 
@@ -195,15 +213,16 @@ class WordFinder:
         """Appends the scores of the rows up to end, measured against one noise floor."""
         start = len(self.scores)
         around = self.powers[max(0, start - PAST_HOPS) : start + AHEAD_HOPS]
-        around = around[around.max(axis=1) > SILENCE_POWER]
-        if len(around) == 0:
-            around = np.full((1, BANDS), SILENCE_POWER, np.float32)
+        near = self.powers[max(0, start - NEAR_HOPS) : end + NEAR_HOPS]
+        # Digital silence far away (a muted start, a gap) says nothing about the noise here; close
+        # by, between words, it is the background.
+        if (near.max(axis=1) <= SILENCE_POWER).mean() < FLOOR_QUANTILE:
+            around = around[around.max(axis=1) > SILENCE_POWER]
         floor = np.maximum(np.quantile(around, FLOOR_QUANTILE, axis=0), SILENCE_POWER)
         # The quantile lies below the mean, in narrow bands more than in wide ones: the score's
         # own quantile puts its zero back on the noise.
-        zero = np.quantile((around / floor).mean(axis=1), FLOOR_QUANTILE)
+        zero = max(float(np.quantile((around / floor).mean(axis=1), FLOOR_QUANTILE)), 1e-3)
         # Noise that swells within seconds lifts it further.
-        near = self.powers[max(0, start - NEAR_HOPS) : end + NEAR_HOPS]
         lift = np.quantile((near / floor).mean(axis=1) / zero, NEAR_QUANTILE)
         zero *= np.clip(lift, 1, 10 ** (MOST_LIFT_DB / 10))
         # One hop of context each side smooths the score without moving its edges.
@@ -219,12 +238,12 @@ class WordFinder:
         """Yields every sound that is certainly over."""
         pause = round(self.settings.longest_pause_s / HOP_S)
         longest = int(self.settings.clip_seconds_max / HOP_S)
-        while True:
+        while self.decided < len(self.scores):
             scores = self.scores[self.decided :]
             sound = self._next_sound(scores, pause)
             if sound is None:
                 # A low run at the very end may still become loud.
-                tail = runs(scores > LOW_DB)
+                tail = runs(audible(scores))
                 open_end = len(tail) > 0 and tail[-1, 1] == len(scores) < tail[-1, 0] + longest
                 self.decided += int(tail[-1, 0]) if open_end else len(scores)
                 return
@@ -239,7 +258,7 @@ class WordFinder:
 
     @staticmethod
     def _next_sound(scores: np.ndarray, pause: int) -> tuple[int, int] | None:
-        low = runs(scores > LOW_DB)
+        low = runs(audible(scores))
         loud = [(a, b) for a, b in low if scores[a:b].max() > HIGH_DB]
         if not loud:
             return None
@@ -263,7 +282,8 @@ class WordFinder:
         loud = scores > max(scores[peak] - NUCLEUS_DB, HIGH_DB)
         pitch = harmonicity(self.samples[start * HOP : end * HOP + WINDOW], end - start)
         powers = self.powers[start:end][loud]
-        above_db = 10 * np.log10(powers.mean(axis=0) / self.floors[start:end][loud].mean(axis=0))
+        floor = self.floors[start:end][loud].mean(axis=0)
+        above_db = 10 * np.log10((powers.mean(axis=0) + SILENCE_POWER) / (floor + SILENCE_POWER))
         timbre = 10 * np.log10(powers + SILENCE_POWER)
         timbre -= timbre.mean(axis=1, keepdims=True)
         return Sound(
@@ -313,14 +333,12 @@ class WordFinder:
         return None
 
     def _piece(self, start: int, end: int) -> np.ndarray:
-        shift = WINDOW // 2 - HOP // 2
-        return self.samples[start * HOP + shift : end * HOP + shift]
+        return self.samples[start * HOP + HOP_SHIFT : end * HOP + HOP_SHIFT]
 
     def _cut_out(self, start: int, end: int) -> tuple[np.ndarray, float]:
         """Word with its rolls, faded, and zeros up to the least length; where the word starts."""
         settings = self.settings
-        shift = WINDOW // 2 - HOP // 2
-        word_start, word_end = start * HOP + shift, end * HOP + shift
+        word_start, word_end = start * HOP + HOP_SHIFT, end * HOP + HOP_SHIFT
         before = min(word_start, round(settings.pre_roll_s * SAMPLE_RATE_HZ))
         after = round(settings.post_roll_s * SAMPLE_RATE_HZ)
         samples = self.samples[word_start - before : word_end + after].copy()
@@ -332,7 +350,7 @@ class WordFinder:
         return np.pad(samples, (0, max(0, missing))), before / SAMPLE_RATE_HZ
 
     def _time_s(self, row: int) -> float:
-        return self.start_s + (self.first + row) * HOP_S + WINDOW_CENTRE_S - HOP_S / 2
+        return self.start_s + ((self.first + row) * HOP + HOP_SHIFT) / SAMPLE_RATE_HZ
 
     def _forget(self) -> None:
         """Drops what neither the noise floor nor an undecided sound needs."""

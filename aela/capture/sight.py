@@ -17,6 +17,7 @@ from aela.capture.source import shown_size
 
 MOST_CANDIDATES_PER_S = 12  # more pictures are not looked at, unless short intervals need them
 CANDIDATES_PER_INTERVAL = 4
+STAMP_SLACK_S = 1e-3  # containers round time stamps, often to milliseconds
 VIEW_SIDE = 96  # shorter side of the small pictures that everything but the kept frame is made of
 NEIGHBOUR_S = 0.3  # wanted distance of the neighbours ...
 NEIGHBOUR_MOST_S = 0.6  # ... beyond which the frame itself stands in
@@ -88,14 +89,13 @@ class FrameChooser:
 
     def push(self, picture: VideoFrame, time_s: float) -> Iterator[Frame | Rejection]:
         """Takes the next picture and the seconds from the start of the video to it."""
-        # Half a millisecond of slack: containers round their time stamps.
-        if self.views and time_s < self.views[-1].time_s + self.spacing_s - 5e-4:
+        if self.views and time_s < self.views[-1].time_s + self.spacing_s - STAMP_SLACK_S:
             return
         small = self._scaled(self.view_scaler, picture, VIEW_SIDE)
         grey = np.asarray(small.planes[0]).reshape(small.height, -1)[:, : small.width]
         view = View(time_s, small, picture.rotation, sharpness(grey))
         self.views.append(view)
-        interval = int(time_s / self.interval_s)
+        interval = int((time_s + STAMP_SLACK_S) / self.interval_s)
         if interval != self.interval:
             self._close_interval()
             self.interval = interval

@@ -22,11 +22,12 @@ from aela.capture.settings import CaptureSettings
 from aela.capture.sight import FrameChooser
 from aela.capture.source import opened, picture_stream, sound_stream
 
-# Pictures that no other picture is built on are not decoded when an interval has this many
-# pictures; encoders leave about half of them.
+# Pictures that no other picture is built on are not decoded where they come this densely; about
+# half of the pictures are left then.
 PLENTY_PER_INTERVAL = 12
 ASSUMED_FPS = 25.0  # where a stream neither declares its rate nor stamps its pictures
-SOUND_GAP_S = 0.1  # after a longer jump of the time stamps, listening starts afresh
+SOUND_GAP_S = 0.1  # a longer jump of the sound's time stamps is a gap, heard as silence ...
+MOST_FILLED_S = 10.0  # ... up to this; after a longer one, or a jump back, listening starts afresh
 MISSING_END_S = 1.0  # a longer missing end is reported
 
 
@@ -121,8 +122,16 @@ class Sight(Sense):
         context = stream.codec_context
         context.thread_type = "AUTO"
         context.options = {"max_pixels": str(settings.max_pixels)}
-        if self.step_s * PLENTY_PER_INTERVAL * settings.frames_per_second <= 1:
-            context.skip_frame = "NONREF"
+        self.last_stamp: int | None = None
+
+    def take(self, packet: Packet) -> Iterator[Frame | Clip | Rejection]:
+        step_s = self.step_s
+        if packet.dts is not None and self.last_stamp is not None and packet.time_base is not None:
+            step_s = float((packet.dts - self.last_stamp) * packet.time_base)
+        self.last_stamp = packet.dts
+        plenty = step_s * PLENTY_PER_INTERVAL * self.settings.frames_per_second <= 1
+        self.stream.codec_context.skip_frame = "NONREF" if plenty else "DEFAULT"
+        yield from super().take(packet)
 
     def perceive(
         self, piece: VideoFrame | AudioFrame, time_s: float
@@ -149,7 +158,11 @@ class Hearing(Sense):
     def perceive(self, piece: VideoFrame | AudioFrame, time_s: float) -> Iterator[Clip | Rejection]:
         assert isinstance(piece, AudioFrame)
         form = (piece.format.name, piece.layout.name, piece.sample_rate)
-        if form != self.form or abs(time_s - self.end_s) > SOUND_GAP_S:
+        gap_s = time_s - self.end_s
+        if form == self.form and SOUND_GAP_S < gap_s <= MOST_FILLED_S:
+            yield from self.finder.push(np.zeros(round(gap_s * SAMPLE_RATE_HZ), np.float32))
+            self.end_s = time_s
+        elif form != self.form or abs(gap_s) > SOUND_GAP_S:
             yield from self.flush()
             self.form = form
             self.resampler = self._new_resampler()
@@ -165,8 +178,7 @@ class Hearing(Sense):
 
     def _hear(self, sound: AudioFrame | None) -> Iterator[Clip | Rejection]:
         for piece in self.resampler.resample(sound):
-            # Files with float samples may hold anything.
-            yield from self.finder.push(np.nan_to_num(piece.to_ndarray()[0]).clip(-1, 1))
+            yield from self.finder.push(piece.to_ndarray()[0])
 
     @staticmethod
     def _new_resampler() -> AudioResampler:
