@@ -4,10 +4,13 @@ They stand above the parts rather than in `learning`, since they join what the p
 `learning` knows no model.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 from aela.association import settings as association
 from aela.association.settings import AssociatorSettings
+from aela.learning.checkpoints import MODELS
+from aela.learning.loop import Budget
 from aela.mimicry import settings as mimicry
 from aela.mimicry.settings import MimicrySettings
 from aela.speech import settings as speech
@@ -56,11 +59,23 @@ PRESETS = {
 DEFAULT_PRESET = "aela1"
 
 
-def preset(name: str) -> Preset:
-    """
+def preset(name: str, effort: float = 1.0) -> Preset:
+    """The preset `name`, with its training budgets scaled by `effort` (above 0).
+
     Raises:
-        ValueError: there is no preset of that name.
+        ValueError: there is no preset of that name, or no effort.
     """
     if name not in PRESETS:
         raise ValueError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
-    return PRESETS[name]
+    if effort <= 0:
+        raise ValueError(f"effort must be above 0, not {effort}.")
+    chosen = PRESETS[name]
+    scaled = {}
+    for model in MODELS:
+        settings = getattr(chosen, model)
+        budget = Budget(
+            steps=max(1, round(settings.budget.steps * effort)),
+            minutes=settings.budget.minutes * effort,
+        )
+        scaled[model] = dataclasses.replace(settings, budget=budget)
+    return dataclasses.replace(chosen, **scaled)

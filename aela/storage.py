@@ -76,8 +76,12 @@ class Home:
     def generations(self) -> UPath:
         return self.root / "generations"
 
+    @property
+    def all_predictions(self) -> UPath:
+        return self.root / "predictions"
+
     def predictions(self, video: str, generation: str) -> UPath:
-        return self.root / "predictions" / video / f"{generation}.parquet"
+        return self.all_predictions / video / f"{generation}.parquet"
 
     def evaluation(self, generation: str) -> UPath:
         return self.root / "evaluation" / generation

@@ -7,7 +7,8 @@ from aela.learning.checkpoints import Checkpoint
 from aela.learning.loop import Report, silent
 from aela.memory.manifest import Manifest
 from aela.presets import Preset
-from aela.speech.train import train_mel_autoencoder, train_word_autoencoder
+from aela.speech.mel_autoencoder import train_mel_autoencoder
+from aela.speech.word_autoencoder import train_word_autoencoder
 from aela.storage import Home
 from aela.vision.train import train_image_encoder
 

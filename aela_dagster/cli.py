@@ -20,7 +20,7 @@ from aela.memory.videos import UnknownVideo
 from aela.mimicry.generation import UnknownGeneration
 from aela.mimicry.trace import UnknownPrediction
 from aela.storage import Home
-from aela_dagster.runs import Runner, RunFailed, prepare_dagster
+from aela_dagster.runs import RunFailed, Runner, prepare_dagster
 
 app = typer.Typer(
     help="AELA learns, from scratch and from video alone, to say the name of what it sees.",
@@ -50,6 +50,9 @@ HomeOption = Annotated[
 ]
 PresetOption = Annotated[
     str, typer.Option(help="`aela1` (default), `aela0` (the article's) or `quick`.")
+]
+EffortOption = Annotated[
+    float, typer.Option(help="Share of the preset's training steps to spend.", min=0.001)
 ]
 DeviceOption = Annotated[str, typer.Option(help="`cpu`, `cuda`, or `auto`: cuda if there is one.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of all randomness in training.")]
@@ -96,6 +99,7 @@ def learn(
     videos: Videos,
     home: HomeOption = None,
     preset: PresetOption = "aela1",
+    effort: EffortOption = 1.0,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
@@ -105,7 +109,9 @@ def learn(
     """
     from aela_dagster import stages
 
-    runner = Runner.at(Home.at(home), preset=preset, device=device, seed=seed, bars=True)
+    runner = Runner.at(
+        Home.at(home), preset=preset, effort=effort, device=device, seed=seed, bars=True
+    )
     stages.ingest(console, runner, stages.files(videos), "learn")
     stages.learn(console, runner)
 

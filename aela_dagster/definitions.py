@@ -9,7 +9,7 @@ from aela_dagster.checks import CHECKS
 from aela_dagster.jobs import JOBS
 from aela_dagster.sensors import SENSORS
 from assets.association import associator, generation, pairs
-from assets.evaluation import evaluation, report
+from assets.evaluation import evaluation
 from assets.memory import memory
 from assets.models import (
     image_embeddings,
@@ -41,7 +41,6 @@ defs = dg.Definitions(
         predictions,
         spoken_video,
         evaluation,
-        report,
     ],
     asset_checks=CHECKS,
     jobs=JOBS,

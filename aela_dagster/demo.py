@@ -61,7 +61,9 @@ def run(
     keys: dict[Role, list[str]] = {}
     for role in ROLES:
         console.print(f"{home.inbox(role)}", highlight=False)
-        keys[role] = stages.ingest(console, runner, stages.files([Path(str(home.inbox(role)))]), role)
+        keys[role] = stages.ingest(
+            console, runner, stages.files([Path(str(home.inbox(role)))]), role
+        )
     _clear(home)
 
     console.rule("3  Learning")

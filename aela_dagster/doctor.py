@@ -6,8 +6,8 @@ import platform
 import shutil
 from dataclasses import dataclass
 
-from aela.mimicry import generation as generations
 from aela.memory import store
+from aela.mimicry import generation as generations
 from aela.storage import Home, write_bytes
 
 NEEDED = ("torch", "torchvision", "torchaudio", "av", "librosa", "moviepy", "pyarrow", "dagster")

@@ -1,8 +1,6 @@
-"""The three jobs: take a video in, learn from all of memory, watch a video and speak."""
+"""The jobs: take a video in, learn from all of memory, watch a video and speak, evaluate."""
 
 import dagster as dg
-
-IN_PROCESS = {"execution": {"config": {}}}
 
 ingest = dg.define_asset_job(
     "ingest",
@@ -11,8 +9,17 @@ ingest = dg.define_asset_job(
 )
 learn = dg.define_asset_job(
     "learn",
-    selection=dg.AssetSelection.assets("memory").downstream()
-    - dg.AssetSelection.assets("predictions", "spoken_video"),
+    selection=dg.AssetSelection.assets(
+        "memory",
+        "image_encoder",
+        "image_embeddings",
+        "mel_autoencoder",
+        "word_autoencoder",
+        "word_embeddings",
+        "pairs",
+        "associator",
+        "generation",
+    ),
     description="Train all four models on everything remembered and publish a generation.",
 )
 watch = dg.define_asset_job(
@@ -20,4 +27,9 @@ watch = dg.define_asset_job(
     selection=dg.AssetSelection.assets("predictions", "spoken_video"),
     description="What the current generation says to one video.",
 )
-JOBS = [ingest, learn, watch]
+evaluate = dg.define_asset_job(
+    "evaluate",
+    selection=dg.AssetSelection.assets("evaluation"),
+    description="Measure the current generation and write its report.",
+)
+JOBS = [ingest, learn, watch, evaluate]

@@ -98,11 +98,7 @@ def score_untrained(
     settings = preset(preset_name)
     generation = untrained_generation(home, learned, settings, seed=seed)
     mimic = Mimic.load(home, generation, settings.mimicry)
-    videos = [
-        video
-        for video in watched(home)
-        if home.predictions(video, learned.sha).exists()
-    ]
+    videos = [video for video in watched(home) if home.predictions(video, learned.sha).exists()]
     for video in videos:
         predict(home, video, mimic, aloud=False)
     tables = [Path(str(home.predictions(video, generation.sha))) for video in videos]

@@ -15,8 +15,9 @@ from aela.memory import manifest as manifests
 from aela.memory import store, videos
 from aela.memory.videos import ROLES, Role, Video
 from aela.mimicry import generation as generations
-from aela.storage import Home, write_bytes
-from aela_dagster.jobs import ingest, learn, watch
+from aela.mimicry.predict import predicted
+from aela.storage import Home, canonical_json, read_json, sha256, write_bytes
+from aela_dagster.jobs import evaluate, ingest, learn, watch
 from assets import common
 from resources.memory import Memory
 
@@ -112,9 +113,7 @@ def _not_ingested(home: Home) -> list[Video]:
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Learns when memory holds more than the current generation was trained on.",
 )
-def learning(
-    context: dg.SensorEvaluationContext, memory: Memory
-) -> dg.RunRequest | dg.SkipReason:
+def learning(context: dg.SensorEvaluationContext, memory: Memory) -> dg.RunRequest | dg.SkipReason:
     home = memory.home
     manifest = manifests.take(home)
     if not manifest.frames or not manifest.clips:
@@ -142,11 +141,8 @@ def watching(
     generation = generations.current(home)
     if generation is None:
         return dg.SkipReason("Nothing is learned yet.")
-    missing = [
-        entry.video
-        for entry in store.remembered(home, role="watch")
-        if not home.predictions(entry.video, generation.sha).exists()
-    ]
+    done = predicted(home, generation.sha)
+    missing = [e.video for e in store.remembered(home, role="watch") if e.video not in done]
     if not missing:
         return dg.SkipReason("Every watched video has the current generation's predictions.")
     return [
@@ -155,8 +151,31 @@ def watching(
     ]
 
 
+@dg.sensor(
+    job=evaluate,
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Evaluates the current generation once it has looked at everything watched.",
+)
+def reporting(
+    context: dg.SensorEvaluationContext, memory: Memory
+) -> dg.RunRequest | dg.SkipReason:
+    home = memory.home
+    generation = generations.current(home)
+    if generation is None:
+        return dg.SkipReason("Nothing is learned yet.")
+    watched = {entry.video for entry in store.remembered(home, role="watch")}
+    done = predicted(home, generation.sha)
+    if waiting := watched.difference(done):
+        return dg.SkipReason(f"Waiting for predictions of {len(waiting)} videos.")
+    metrics = home.evaluation(generation.sha) / "metrics.json"
+    if metrics.exists() and read_json(metrics)["predicted"] == done:
+        return dg.SkipReason("The report of the current generation is up to date.")
+    return dg.RunRequest(run_key=sha256(canonical_json([generation.sha, done])))
+
+
 def _in_progress(context: dg.SensorEvaluationContext, job: str) -> bool:
     return bool(context.instance.get_runs(RunsFilter(job_name=job, statuses=RUNNING), limit=1))
 
 
-SENSORS = [inbox, learning, watching]
+SENSORS = [inbox, learning, watching, reporting]

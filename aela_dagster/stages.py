@@ -11,7 +11,7 @@ from aela.memory import store
 from aela.memory.videos import Role
 from aela.mimicry import generation as generations
 from aela.mimicry.predict import read_predictions
-from aela_dagster.runs import Runner, RunFailed
+from aela_dagster.runs import RunFailed, Runner
 
 MOST_ROWS = 60  # of what was said in one video, on the terminal
 
@@ -25,9 +25,7 @@ def files(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += sorted(
-                p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")
-            )
+            found += sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
         elif path.is_file():
             found.append(path)
         else:
@@ -100,9 +98,7 @@ def watch(console: Console, runner: Runner, videos: list[str]) -> None:
         folder = runner.home.predictions(video, generation.sha)
         console.print(f"  table  {folder}", highlight=False, soft_wrap=True)
         console.print(f"  sounds {folder.with_suffix('')}/", highlight=False, soft_wrap=True)
-        console.print(
-            f"  video  {folder.with_suffix('.mp4')}", highlight=False, soft_wrap=True
-        )
+        console.print(f"  video  {folder.with_suffix('.mp4')}", highlight=False, soft_wrap=True)
 
 
 def said(runner: Runner, video: str, generation: str) -> Table:

@@ -8,7 +8,6 @@ from aela.learning import checkpoints as saved
 from aela.memory.manifest import Manifest
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
-from aela.presets import preset
 from assets import common
 from assets.models import train
 from resources.compute import Compute
@@ -24,9 +23,7 @@ from resources.models import Checkpoints
     retry_policy=common.RETRY_STORAGE,
     description="Moments: which frame belongs with which clip, by nearness in time alone.",
 )
-def pairs(
-    compute: Compute, memory: Memory, checkpoints: Checkpoints
-) -> dg.MaterializeResult:
+def pairs(compute: Compute, memory: Memory, checkpoints: Checkpoints) -> dg.MaterializeResult:
     image_encoder = checkpoints.required("image_encoder")
     word_autoencoder = checkpoints.required("word_autoencoder")
     sha = make_pairs(
@@ -34,7 +31,7 @@ def pairs(
         _common_manifest(checkpoints),
         image_encoder,
         word_autoencoder,
-        preset(compute.preset).associator.window_s,
+        compute.settings.associator.window_s,
     )
     table = read_pairs(memory.home, sha)
     return dg.MaterializeResult(
@@ -42,7 +39,9 @@ def pairs(
         metadata={
             "dagster/row_count": len(table),
             "videos": len(set(table["video"].to_pylist())),
-            "mean_distance_s": float(np.mean(table["distance_s"].to_numpy())) if len(table) else 0.0,
+            "mean_distance_s": float(np.mean(table["distance_s"].to_numpy()))
+            if len(table)
+            else 0.0,
             "path": dg.MetadataValue.path(str(memory.home.pairs(sha))),
         },
     )
@@ -73,9 +72,7 @@ def associator(
     owners=common.OWNERS,
     description="The checkpoints and embeddings that belong together, published at once.",
 )
-def generation(
-    compute: Compute, memory: Memory, checkpoints: Checkpoints
-) -> dg.MaterializeResult:
+def generation(compute: Compute, memory: Memory, checkpoints: Checkpoints) -> dg.MaterializeResult:
     from aela.mimicry.novelty import memory_threshold
 
     associator = checkpoints.required("associator")
@@ -94,7 +91,7 @@ def generation(
             memory.home,
             associator.card.manifest,
             inputs["image_encoder"],
-            preset(compute.preset).mimicry,
+            compute.settings.mimicry,
         ),
         parent=previous.sha if previous else None,
     )

@@ -21,7 +21,8 @@ def train(
     """Train one model on a manifest and describe the checkpoint for the UI."""
     checkpoint = compute.train(context, memory.home, model, manifest)
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(checkpoint.sha), metadata=checkpoint_metadata(memory, checkpoint)
+        data_version=dg.DataVersion(checkpoint.sha),
+        metadata=checkpoint_metadata(memory, checkpoint),
     )
 
 

@@ -5,9 +5,7 @@ import numpy as np
 
 from aela.memory import store, videos
 from aela.mimicry import predict as predictions_of
-from aela.presets import preset
 from assets import common
-from assets.senses import evenly
 from resources.compute import Compute
 from resources.memory import Memory
 from resources.models import Checkpoints
@@ -57,9 +55,7 @@ def predictions(
     home, video = memory.home, context.partition_key
     generation = checkpoints.generation()
     with common.plain_failures():
-        mimic = Mimic.load(
-            home, generation, preset(compute.preset).mimicry, compute.torch_device()
-        )
+        mimic = Mimic.load(home, generation, compute.settings.mimicry, compute.torch_device())
         table = predictions_of.predict(home, video, mimic)
         frames = store.read_frames(home, video, ["jpeg"])
     said = table["said"].to_numpy(zero_copy_only=False)
@@ -73,11 +69,13 @@ def predictions(
     }
     if len(table):
         metadata["mean_novelty"] = dg.MetadataValue.float(float(np.mean(table["novelty"])))
-        rows = evenly(len(table), SHOWN)
+        rows = pictures.evenly(len(table), SHOWN)
         shown = table.take(rows).to_pylist()
         captions = [
             f"{row['time_s']:.0f} s: {row['clip_video'].rsplit('-', 1)[0]} "
-            f"{row['clip_start_s']:.0f} s" if row["said"] else f"{row['time_s']:.0f} s: silent"
+            f"{row['clip_start_s']:.0f} s"
+            if row["said"]
+            else f"{row['time_s']:.0f} s: silent"
             for row in shown
         ]
         sheet = pictures.contact_sheet(frames.take(rows)["jpeg"].to_pylist(), captions)

@@ -12,7 +12,8 @@ from assets import common
 from resources.memory import Memory
 
 MOST_BLURRY = 0.5  # share of looked-at frames; above it a video is hardly worth learning from
-SHOWN = 24  # frames and clips in the pictures of one partition
+SHOWN_FRAMES = 24
+SHOWN_CLIPS = 8
 
 FRAME_COLUMNS = common.columns(
     {
@@ -109,7 +110,7 @@ def _frame_metadata(home: Home, entry: Remembered) -> dict[str, dg.MetadataValue
         "path": dg.MetadataValue.path(str(home.frames(entry.video))),
     }
     if entry.frames:
-        rows = frames.take(evenly(entry.frames, SHOWN))
+        rows = frames.take(pictures.evenly(entry.frames, SHOWN_FRAMES))
         sheet = pictures.contact_sheet(rows["jpeg"].to_pylist(), _times(rows["time_s"]))
         metadata["contact_sheet"] = common.picture(sheet)
     return metadata
@@ -126,7 +127,7 @@ def _clip_metadata(home: Home, entry: Remembered) -> dict[str, dg.MetadataValue]
         "path": dg.MetadataValue.path(str(home.clips(entry.video))),
     }
     if entry.clips:
-        rows = store.read_clips(home, entry.video).take(evenly(entry.clips, 8))
+        rows = store.read_clips(home, entry.video).take(pictures.evenly(entry.clips, SHOWN_CLIPS))
         sounds = [store.from_flac(flac) for flac in rows["flac"].to_pylist()]
         sheet = pictures.spectrograms(sounds, _times(rows["start_s"]))
         metadata["spectrograms"] = common.picture(sheet)
@@ -135,12 +136,6 @@ def _clip_metadata(home: Home, entry: Remembered) -> dict[str, dg.MetadataValue]
 
 def _times(column: object) -> list[str]:
     return [f"{seconds:.1f} s" for seconds in column.to_pylist()]  # type: ignore[attr-defined]
-
-
-def evenly(count: int, most: int) -> list[int]:
-    """At most `most` row numbers spread over `count` rows."""
-    step = max(1, -(-count // most))
-    return list(range(0, count, step))
 
 
 def _mostly_sharp(entry: Remembered) -> dg.AssetCheckResult:
@@ -156,9 +151,7 @@ def _mostly_sharp(entry: Remembered) -> dg.AssetCheckResult:
     )
 
 
-def _clip_lengths(
-    home: Home, entry: Remembered, settings: CaptureSettings
-) -> dg.AssetCheckResult:
+def _clip_lengths(home: Home, entry: Remembered, settings: CaptureSettings) -> dg.AssetCheckResult:
     sounds = store.read_clips(home, entry.video, ["flac"])["flac"].to_pylist()
     seconds = [store.duration_s(flac) for flac in sounds]
     # A cut at a pause may leave a few milliseconds of rolls beyond the limit.

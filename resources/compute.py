@@ -9,6 +9,7 @@ from pydantic import Field
 
 from aela.learning import checkpoints
 from aela.learning.checkpoints import Checkpoint
+from aela.presets import Preset, preset
 from aela.storage import Home
 
 FAILED = "failed"  # key of the message by which a trainer says in one sentence why it stopped
@@ -18,6 +19,9 @@ class Compute(dg.ConfigurableResource):
     """How models are trained and run."""
 
     preset: str = Field(default="aela1", description="Preset of settings: aela0, aela1 or quick.")
+    effort: float = Field(
+        default=1.0, gt=0, description="Share of the preset's training steps and minutes to spend."
+    )
     device: str = Field(default="auto", description="cpu, cuda, or auto: cuda where there is one.")
     seed: int = Field(default=0, description="Seed of all randomness in training.")
     resume: bool = Field(
@@ -26,6 +30,17 @@ class Compute(dg.ConfigurableResource):
     bars: bool = Field(
         default=False, description="Draw the trainers' progress on the terminal as well."
     )
+
+    @property
+    def settings(self) -> Preset:
+        """
+        Raises:
+            dagster.Failure: there is no such preset.
+        """
+        try:
+            return preset(self.preset, self.effort)
+        except ValueError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
 
     def torch_device(self) -> str:
         """`cpu` or `cuda`, decided now.
@@ -51,12 +66,14 @@ class Compute(dg.ConfigurableResource):
         Raises:
             dagster.Failure: the training stopped; the description says why.
         """
+        _ = self.settings  # An unknown preset is said here, not in the other process.
         client = PipesSubprocessClient()
         extras = {
             "home": str(home.root),
             "model": model,
             "manifest": manifest,
             "preset": self.preset,
+            "effort": self.effort,
             "device": self.device,
             "seed": self.seed,
             "resume": self.resume,

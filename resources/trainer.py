@@ -37,7 +37,7 @@ def _train(pipes: PipesContext) -> None:
 
     extras = pipes.extras
     home, model = Home.at(extras["home"]), extras["model"]
-    settings = preset(extras["preset"])
+    settings = preset(extras["preset"], extras["effort"])
     manifest = manifests.read(home, extras["manifest"])
     parent = _parent(home, model, getattr(settings, model)) if extras["resume"] else None
     device = _device(extras["device"])

@@ -169,8 +169,8 @@ def _clip_row(clip: Clip) -> dict[str, Any]:
 
 def to_flac(samples: np.ndarray) -> bytes:
     """Mono samples in [-1, 1] at 44.1 kHz as a FLAC file (16 bit)."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1, 1), SAMPLE_RATE_HZ, format="FLAC", subtype="PCM_16")
+    buffer, bounded = io.BytesIO(), np.clip(samples, -1, 1)
+    soundfile.write(buffer, bounded, SAMPLE_RATE_HZ, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 

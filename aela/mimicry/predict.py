@@ -1,14 +1,17 @@
 """Predictions: what one generation says to each frame of a video, with the way back to memory."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aela.memory import store
-from aela.mimicry.recall import Mimic, Recollection
 from aela.storage import Home, atomic, write_bytes
+
+if TYPE_CHECKING:  # Readers of predictions need no network.
+    from aela.mimicry.recall import Mimic, Recollection
 
 PREDICTIONS = pa.schema(
     [
@@ -46,7 +49,7 @@ SOUNDS_AT_A_TIME = 32
 def predict(
     home: Home,
     video: str,
-    mimic: Mimic,
+    mimic: "Mimic",
     *,
     aloud: bool = True,
     progress: Callable[[int, int], None] = lambda done, of: None,
@@ -91,12 +94,17 @@ def read_predictions(home: Home, video: str, generation: str) -> pa.Table:
         return pq.read_table(file)
 
 
+def predicted(home: Home, generation: str) -> list[str]:
+    """The videos that a generation has predictions of, by key."""
+    return sorted(path.parent.name for path in home.all_predictions.glob(f"*/{generation}.parquet"))
+
+
 def _table(
     times_s: np.ndarray,
     said: np.ndarray,
     sounds: list[str | None],
-    recollection: Recollection,
-    mimic: Mimic,
+    recollection: "Recollection",
+    mimic: "Mimic",
 ) -> pa.Table:
     memory, generation = mimic.remembering, mimic.generation
     clip = recollection.clips

@@ -9,7 +9,6 @@ import torch
 from aela.association.associator import load_associator
 from aela.learning import embeddings
 from aela.memory import manifest as manifests
-from aela.memory import store
 from aela.mimicry.generation import Generation
 from aela.mimicry.novelty import nearest, novelty
 from aela.mimicry.settings import MimicrySettings

@@ -32,7 +32,7 @@ class Trace:
 
 def watched(home: Home) -> dict[str, list[UPath]]:
     """The prediction tables of each video, oldest first."""
-    folder = home.root / "predictions"
+    folder = home.all_predictions
     if not folder.exists():
         return {}
     tables = {

@@ -1,0 +1,114 @@
+"""What can be measured without labels: sign accuracy and distances, on memory and what is watched.
+
+The moments of `watch` videos are the test set: what is seen there and what is said with it were
+trained on by no model.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from aela.association.pairs import find_pairs
+from aela.evaluation.pictures import evenly
+from aela.evaluation.signs import SignAccuracy, sign_accuracy
+from aela.learning import embeddings
+from aela.memory import manifest as manifests
+from aela.memory import store
+from aela.memory.manifest import Entry, Manifest
+from aela.mimicry.recall import Mimic
+from aela.storage import Home
+
+MOST_IN_MATRIX = 150  # rows of each part of a distance matrix
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Frames and clips that belong together: image [n, d], word [n, w], predicted word [n, w]."""
+
+    images: np.ndarray
+    words: np.ndarray
+    predicted: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Sign accuracies by part ("train", and "test" if anything was watched that is named), and
+    cosine distances [n, n] by sense ("image", "word", "predicted"), the first `train` rows of which
+    are remembered moments."""
+
+    sign_accuracy: dict[str, SignAccuracy]
+    distances: dict[str, np.ndarray]
+    train: int
+
+    def metrics(self) -> dict[str, Any]:
+        """The numbers as plain JSON values."""
+        return {"sign_accuracy": {part: asdict(v) for part, v in self.sign_accuracy.items()}}
+
+
+def evaluate(home: Home, mimic: Mimic, window_s: float) -> Evaluation:
+    """Measure one generation on the moments of its memory and of the watched videos.
+
+    Args:
+        window_s: how far apart a frame and a clip of one moment are at most.
+    """
+    learned = manifests.read(home, mimic.generation.manifest)
+    watched = Manifest(
+        tuple(
+            Entry(e.video, e.content, e.frames, e.clips)
+            for e in store.remembered(home, role="watch")
+        )
+    )
+    generation = mimic.generation
+    embeddings.refresh(home, generation.image_encoder, watched, "frame", mimic.encoder.embed)
+    embeddings.refresh(home, generation.word_autoencoder, watched, "clip", mimic.speech.embed)
+    parts = {
+        "train": _moments(home, mimic, learned, window_s),
+        "test": _moments(home, mimic, watched, window_s),
+    }
+    parts = {name: moments for name, moments in parts.items() if len(moments.images)}
+    mean = mimic.remembering.words.mean(axis=0)
+    accuracies = {
+        name: sign_accuracy(moments.predicted, moments.words, mean)
+        for name, moments in parts.items()
+        if len(moments.images) > 1
+    }
+    shown = [evenly(len(moments.images), MOST_IN_MATRIX) for moments in parts.values()]
+    distances = {}
+    for sense, field in (("image", "images"), ("word", "words"), ("predicted", "predicted")):
+        values = np.concatenate(
+            [
+                getattr(moments, field)[rows]
+                for moments, rows in zip(parts.values(), shown, strict=True)
+            ]
+        )
+        distances[sense] = _cosine_distances(values if sense == "image" else values - mean)
+    return Evaluation(accuracies, distances, len(shown[0]) if "train" in parts else 0)
+
+
+def _moments(home: Home, mimic: Mimic, manifest: Manifest, window_s: float) -> Moments:
+    generation = mimic.generation
+    images, words = [], []
+    for entry in manifest.entries:
+        if not (entry.frames and entry.clips):
+            continue
+        times = store.read_frames(home, entry.video, ["time_s"])["time_s"].to_numpy()
+        clips = store.read_clips(home, entry.video, ["start_s", "end_s"])
+        frame, clip, _ = find_pairs(
+            times, clips["start_s"].to_numpy(), clips["end_s"].to_numpy(), window_s
+        )
+        images.append(embeddings.read(home, generation.image_encoder, entry.video)[frame])
+        words.append(embeddings.read(home, generation.word_autoencoder, entry.video)[clip])
+    if not images:
+        nothing = np.zeros((0, 1), np.float32)
+        return Moments(nothing, nothing, nothing)
+    seen = np.concatenate(images)
+    with torch.inference_mode():
+        predicted = mimic.associator(torch.from_numpy(seen).to(mimic.device)).cpu().numpy()
+    return Moments(seen, np.concatenate(words), predicted)
+
+
+def _cosine_distances(values: np.ndarray) -> np.ndarray:
+    unit = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
+    return 1 - unit @ unit.T
