@@ -206,7 +206,7 @@ def capture(
         if (sound := sound_stream(container)) is not None:
             senses[sound.index] = Hearing(sound, settings, origin_s)
         for packet in _packets(container, senses):
-            yield from senses[packet.stream_index].take(packet)
+            yield from senses[packet.stream.index].take(packet)
         if not any(sense.decoded for sense in senses.values()):
             raise UnreadableVideo(
                 f"Nothing in {os.fspath(path)} could be decoded (damaged or cut short); "
@@ -221,12 +221,18 @@ def capture(
 
 def _packets(container: InputContainer, senses: dict[int, Sense]) -> Iterator[Packet]:
     """The packets of the streams, up to the end of the file or to where it is cut off."""
-    packets = container.demux([sense.stream for sense in senses.values()])
+    streams = [sense.stream for sense in senses.values()]
+    packets = container.demux(streams)
     while not all(sense.over for sense in senses.values()):
         try:
             packet = next(packets)
         except StopIteration:
             return
+        except IndexError:
+            # A damaged transport stream announced one more stream, which PyAV does not know:
+            # its packet is passed over.
+            packets = container.demux(streams)
+            continue
         except FFmpegError:
             for sense in senses.values():
                 sense.damaged = True
