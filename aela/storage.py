@@ -95,21 +95,18 @@ class Home:
 def atomic(path: UPath) -> Iterator[IO[bytes]]:
     """Open `path` for writing so that readers see the whole new file or nothing of it.
 
-    Locally the bytes go to a temporary file in the same folder, which is renamed at the end; an
-    object store shows an upload only once it is complete. On an error nothing is left behind.
+    Locally the bytes go to a temporary file in the same folder, which is renamed at the end; what
+    goes to an object store is uploaded at the end, and shown there once it is complete. On an
+    error nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.protocol:
-        # `discard` drops a started upload; leaving the `with` after an error would complete it.
-        with path.fs.open(path.path, "wb", autocommit=False) as file:
-            try:
-                yield file
-            except BaseException:
-                file.discard()
-                raise
-            file.close()
-            file.commit()
+        with tempfile.NamedTemporaryFile() as file:
+            yield file
+            file.flush()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.fs.put_file(file.name, path.path)
         return
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=str(path.parent), prefix=f".{path.name[:64]}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -5,9 +5,15 @@ import math
 import dagster as dg
 
 from aela.learning import checkpoints
-from aela.learning.checkpoints import MODELS, Card
+from aela.learning.checkpoints import Card
 from resources.memory import Memory
 
+MAIN_LOSS = {
+    "image_encoder": "loss",
+    "mel_autoencoder": "mel",
+    "word_autoencoder": "reconstruction",
+    "associator": "loss",
+}
 LEAST_EFFECTIVE_RANK = 2.0  # of image embeddings; a collapsed encoder has 1
 LEAST_PROTOTYPES_USED = 0.1  # share that is the nearest of some frame
 RESUMED_SLACK = 1.2  # a resumed training starts low and may end a little higher on new memory
@@ -24,11 +30,12 @@ def _check_losses(model: str) -> dg.AssetChecksDefinition:
         card = _card(memory, model)
         if card is None:
             return _untrained()
-        first, last = card.metrics["first_loss"], card.metrics["last_loss"]
+        loss = MAIN_LOSS[model]
+        first, last = card.metrics[f"first_{loss}"], card.metrics[f"last_{loss}"]
         slack = RESUMED_SLACK if card.parent else 1.0
         return dg.AssetCheckResult(
             passed=math.isfinite(last) and last < first * slack,
-            metadata={"first_loss": first, "last_loss": last, "resumed": bool(card.parent)},
+            metadata={f"first_{loss}": first, f"last_{loss}": last, "resumed": bool(card.parent)},
         )
 
     return loss_falls
@@ -64,4 +71,4 @@ def _untrained() -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=False, description="It was not trained yet.")
 
 
-CHECKS = [*(_check_losses(model) for model in MODELS), not_collapsed]
+CHECKS = [*(_check_losses(model) for model in MAIN_LOSS), not_collapsed]

@@ -57,7 +57,7 @@ def read(home: Home, checkpoint: str, video: str) -> np.ndarray:
     """float32 [rows, d] of one video, in the order of its memory rows."""
     with home.embeddings(checkpoint, video).open("rb") as file:
         column = pq.read_table(file)["embedding"].combine_chunks()
-    return column.flatten().to_numpy().reshape(len(column), -1)
+    return column.flatten().to_numpy().reshape(len(column), -1).copy()
 
 
 def gather(

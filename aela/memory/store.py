@@ -113,6 +113,8 @@ def remember(home: Home, video: Video, senses: Iterable[Frame | Clip | Rejection
                 (REJECTIONS, home.rejections(video.video)),
             )
         )
+        for table in (frames, clips, rejections):
+            stack.callback(table.writer.close)
         for sensed in senses:
             if isinstance(sensed, Frame):
                 frames.add(_frame_row(sensed))

@@ -1,0 +1,141 @@
+"""From dropped videos to spoken predictions, through Dagster, with trainers in their processes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from aela.evaluation.score import score
+from aela.memory import store
+from aela.mimicry import generation as generations
+from aela.mimicry.predict import PREDICTIONS, read_predictions
+from aela.mimicry.trace import trace
+from aela.storage import Home, read_json
+from aela_dagster.definitions import defs
+
+EFFORT = {"preset": "quick", "effort": 0.05}
+
+
+@pytest.fixture(scope="module")
+def lived(nursery: Path, tmp_path_factory: pytest.TempPathFactory):
+    """A home in which everything ran once, driven by the sensors as the daemon would."""
+    home = Home.at(tmp_path_factory.mktemp("home"))
+    patch = pytest.MonkeyPatch()
+    patch.setenv("AELA_HOME", str(home.root))
+    with dg.DagsterInstance.ephemeral() as instance:
+        for role, folder in (("learn", "train"), ("watch", "test")):
+            shutil.copytree(nursery / folder, str(home.inbox(role)))
+        ticks = _until_quiet(instance)
+        yield home, instance, ticks
+    patch.undo()
+
+
+def _until_quiet(instance: dg.DagsterInstance) -> list[str]:
+    """Tick the sensors and run what they ask for until none asks any more; the jobs run."""
+    cursor, done, asked = None, [], set()
+    for _ in range(8):
+        quiet = True
+        for name in ("inbox", "learning", "watching", "reporting"):
+            sensor = defs.get_sensor_def(name)
+            with dg.build_sensor_context(
+                instance=instance,
+                cursor=cursor if name == "inbox" else None,
+                definitions=defs,
+            ) as context:
+                tick = sensor.evaluate_tick(context)
+            if name == "inbox":
+                quiet &= tick.cursor == cursor
+                cursor = tick.cursor
+            for request in tick.dynamic_partitions_requests or []:
+                instance.add_dynamic_partitions(
+                    request.partitions_def_name, list(request.partition_keys)
+                )
+            for request in tick.run_requests or []:
+                assert request.run_key not in asked, "nothing is asked for twice"
+                asked.add(request.run_key)
+                quiet = False
+                result = defs.resolve_job_def(sensor.job_name).execute_in_process(
+                    instance=instance,
+                    partition_key=request.partition_key,
+                    run_config={"resources": {"compute": {"config": EFFORT}}},
+                )
+                assert result.success
+                done.append(sensor.job_name)
+        if quiet and done:
+            return done
+    raise AssertionError(f"The sensors never came to rest: {done}")
+
+
+def test_dropped_videos_are_ingested_learned_and_watched_once(lived):
+    home, _, jobs = lived
+    assert jobs == ["ingest"] * 5 + ["learn", "watch", "evaluate"]
+    assert [e.role for e in store.remembered(home)].count("learn") == 4
+    for role in ("learn", "watch"):
+        assert list(home.inbox(role).iterdir()) == []
+
+
+def test_predictions_lead_back_to_memory(lived):
+    home, instance, _ = lived
+    generation = generations.required(home)
+    [entry] = store.remembered(home, "watch")
+    table = read_predictions(home, entry.video, generation.sha)
+    assert table.schema.equals(PREDICTIONS)
+    assert len(table) == entry.frames > 0
+    learnt = {e.video for e in store.remembered(home, "learn")}
+    for row in table.to_pylist():
+        assert row["generation"] == generation.sha
+        assert row["manifest"] == generation.manifest
+        assert row["clip_video"] in learnt
+        assert {frame["video"] for frame in row["frames"]} <= learnt
+        assert row["said"] == (row["novelty"] <= generation.threshold)
+        assert (row["sound"] is None) == (not row["said"])
+        if row["sound"]:
+            samples, rate = soundfile.read(str(home.root / row["sound"]))
+            assert rate == 44_100 and 0 < abs(samples).max() <= 1
+    found = trace(home, f"{entry.video[:8]}@3")
+    assert {e.video for e in found.manifest.entries} == learnt
+    assert found.checkpoints["associator"].card.inputs["image_encoder"] == generation.image_encoder
+    event = instance.get_latest_materialization_event(dg.AssetKey("predictions"))
+    assert event and event.asset_materialization
+    assert event.asset_materialization.metadata["generation"].value == generation.sha
+
+
+def test_losses_are_in_the_event_log_and_checks_have_passed(lived):
+    _, instance, _ = lived
+    run = instance.get_runs(dg.RunsFilter(job_name="learn"), limit=1)[0]
+    log = [record.user_message for record in instance.all_logs(run.run_id)]
+    for model in ("image_encoder", "mel_autoencoder", "word_autoencoder", "associator"):
+        assert any(f"{model} step" in line and "loss" in line or f"{model} step" in line
+                   for line in log)
+    checks = [
+        event.asset_check_evaluation_data
+        for event in (record.dagster_event for record in instance.all_logs(run.run_id))
+        if event and event.event_type_value == "ASSET_CHECK_EVALUATION"
+    ]
+    assert len(checks) == 5 and all(check.passed for check in checks)
+
+
+def test_the_spoken_video_and_the_report_are_there(lived):
+    home, _, _ = lived
+    generation = generations.required(home)
+    [entry] = store.remembered(home, "watch")
+    spoken = home.predictions(entry.video, generation.sha).with_suffix(".mp4")
+    assert spoken.stat().st_size > 10_000
+    report = home.evaluation(generation.sha) / "report.html"
+    assert "<html" in report.read_text()
+    metrics = read_json(home.evaluation(generation.sha) / "metrics.json")
+    assert 0 < metrics["sign_accuracy"]["train"]["centred"] <= 1
+
+
+def test_the_score_reads_what_was_predicted(lived, nursery: Path):
+    home, _, _ = lived
+    tables = [Path(str(path)) for path in home.all_predictions.glob("*/*.parquet")]
+    result = score(tables, json.loads((nursery / "labels.json").read_text()), home)
+    assert result["unlabelled"] == []
+    assert result["frames"] == sum(pq.read_metadata(path).num_rows for path in tables)
+    assert result["chance"] == 0.5
+    assert 0 <= result["remembered"]["word_accuracy_forced"]["all"] <= 1

@@ -1,0 +1,71 @@
+import pytest
+from upath import UPath
+
+from aela.memory import videos
+from aela.memory.videos import UnknownVideo
+from aela.storage import Home
+
+
+def _file(folder: UPath, name: str, content: bytes = b"video") -> UPath:
+    path = UPath(folder / name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_video_is_known_by_name_and_content(home: Home, tmp_path):
+    video = videos.take_in(home, _file(tmp_path, "red cup.mp4"), "learn", move=False)
+    assert video.video.startswith("red_cup-")
+    assert videos.find(home, video.video) == video
+    assert (home.root / video.file).read_bytes() == b"video"
+    other = videos.take_in(home, _file(tmp_path, "b/red cup.mp4", b"other"), "learn", move=False)
+    assert other.video != video.video
+    assert [v.video for v in videos.known(home)] == [video.video, other.video]
+
+
+def test_the_same_content_again_is_the_same_video(home: Home, tmp_path):
+    first = videos.take_in(home, _file(tmp_path, "cup.mp4"), "learn", move=False)
+    again = videos.take_in(home, _file(tmp_path, "renamed.mp4"), "learn", move=True)
+    assert again.video == first.video
+    assert not (tmp_path / "renamed.mp4").exists()
+    assert len(videos.known(home)) == 1
+
+
+def test_a_video_can_change_its_role(home: Home, tmp_path):
+    learnt = videos.take_in(home, _file(tmp_path, "cup.mp4"), "learn", move=False)
+    watched = videos.take_in(home, _file(tmp_path, "cup.mp4"), "watch", move=False)
+    assert (watched.video, watched.role) == (learnt.video, "watch")
+    assert videos.known(home, "learn") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../../up.mp4", "a\nb.mp4", "-rf.mp4", "...mp4", "ä ö.mp4", "x" * 200 + ".mp4"]
+)
+def test_keys_are_safe_file_names(name: str):
+    key = videos.key(name, "0123456789abcdef")
+    assert key.endswith("-01234567")
+    assert "/" not in key and "\n" not in key and not key.startswith((".", "-"))
+    assert len(key) < 120
+
+
+def test_an_empty_file_is_refused(home: Home, tmp_path):
+    with pytest.raises(ValueError, match="empty"):
+        videos.take_in(home, _file(tmp_path, "nothing.mp4", b""), "learn", move=False)
+
+
+def test_an_unknown_role_is_refused(home: Home, tmp_path):
+    with pytest.raises(ValueError, match="role"):
+        videos.take_in(home, _file(tmp_path, "cup.mp4"), "train", move=False)  # type: ignore[arg-type]
+
+
+def test_a_key_never_leaves_the_home(home: Home):
+    with pytest.raises(UnknownVideo):
+        videos.find(home, "../secrets")
+
+
+def test_quarantine_keeps_the_file_and_the_reason(home: Home, tmp_path):
+    video = videos.take_in(home, _file(tmp_path, "bad.mp4"), "learn", move=False)
+    kept = videos.quarantine(home, video, "It is broken; record it again.")
+    assert kept.read_bytes() == b"video"
+    assert "broken" in UPath(f"{kept}.txt").read_text()
+    assert videos.known(home) == []
