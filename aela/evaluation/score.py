@@ -494,7 +494,7 @@ def table(scored: dict[str, Any]) -> str:
     lines.append(_row("precision", scored["answers"], *precisions))
     chance = _percent(scored["chance"])
     lines += ["", f"{scored['answers']} answers to {scored['frames']} frames; chance is {chance}."]
-    lines += ["", "| silent when nothing known is in view | segments | | frames | |"]
+    lines += ["", "| nothing known in view | segments | silent | frames | silent |"]
     lines.append("|---|---|---|---|---|")
     for name, silent in scored["silence"].items():
         segments, frames = (_percent(silent[key]) for key in ("silent_segments", "silent_frames"))

@@ -1,0 +1,455 @@
+"""The report: one HTML file that shows what was learned and what was said, without any network."""
+
+import base64
+import html
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import soundfile
+from PIL import Image
+from scipy.signal import resample_poly
+from upath import UPath
+
+from aela.evaluation import pictures
+from aela.evaluation import score as scores
+from aela.evaluation.pictures import evenly
+from aela.evaluation.signs import SignAccuracy
+from aela.memory.store import Remembered
+from aela.storage import write_bytes
+
+SAMPLE_RATE = 44_100
+MP3_RATE_DIVISOR = 2  # sounds are kept at 22,050 Hz
+THUMBNAIL_WIDTH = 128  # pixels
+THUMBNAIL_QUALITY = 72
+
+# What a report shows at most, spread evenly over what it was given: about 10 MB.
+MOST_WORDS = 48
+MOST_PICTURES = 3  # of one word
+MOST_GLANCES = 360  # in all videos together
+MOST_VIDEOS = 200  # rows about memory
+LONGEST_SOUND_S = 3.0
+
+
+@dataclass(frozen=True)
+class LearnedWord:
+    """One remembered clip: where it was heard, what was seen with it, what became of it.
+
+    `pictures` are JPEGs; `clip` and `generated` mono samples [n] at 44.1 kHz.
+    """
+
+    name: str
+    pictures: list[bytes]
+    clip: np.ndarray
+    generated: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Glance:
+    """One row of a prediction table with its pictures (JPEG) and sound.
+
+    `remembered` names the nearest remembered moment; `sound` is None in silence.
+    """
+
+    time_s: float
+    picture: bytes
+    said: bool
+    confidence: float
+    novelty: float
+    remembered: str
+    remembered_picture: bytes | None = None
+    sound: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class WatchedVideo:
+    video: str
+    glances: list[Glance]
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything a report shows; what is left empty is left out.
+
+    Attributes:
+        generation, manifest: hashes. created: when, as ISO text.
+        memory: the index entries of all remembered videos. sizes: bytes by what they hold.
+        words: what was learned. curves: losses by model, as on the checkpoints' cards.
+        sign_accuracy: by part, for instance "train" and "test". score: what `score` returned.
+        distances, maps: PNGs from `pictures` by title.
+        watched: what was said to each watched video.
+    """
+
+    generation: str
+    manifest: str
+    created: str
+    memory: list[Remembered] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+    words: list[LearnedWord] = field(default_factory=list)
+    curves: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    sign_accuracy: dict[str, SignAccuracy] = field(default_factory=dict)
+    score: dict[str, Any] | None = None
+    distances: dict[str, bytes] = field(default_factory=dict)
+    maps: dict[str, bytes] = field(default_factory=dict)
+    watched: list[WatchedVideo] = field(default_factory=list)
+
+
+def write_report(data: ReportData, path: UPath) -> None:
+    """Write the report; readers see the whole new file or nothing of it."""
+    write_bytes(path, render(data).encode())
+
+
+def render(data: ReportData) -> str:
+    """The report as HTML."""
+    sections = [
+        ("What it learned", _words(data.words)),
+        ("What it says", _watched(data.watched)),
+        ("How good it is", _score(data.score) + _sign_accuracy(data.sign_accuracy)),
+        ("How it tells things apart", _distances(data.distances) + _maps(data.maps)),
+        ("How it trained", _curves(data.curves)),
+        ("What it remembers", _memory(data.memory, data.sizes)),
+    ]
+    shown = [(title, body) for title, body in sections if body]
+    links = " ".join(f'<a href="#s{i}">{title}</a>' for i, (title, _) in enumerate(shown))
+    bodies = "".join(
+        f'<section id="s{i}"><h2>{title}</h2>{body}</section>'
+        for i, (title, body) in enumerate(shown)
+    )
+    return PAGE.format(
+        style=STYLE,
+        script=SCRIPT,
+        summary=_summary(data),
+        created=_text(data.created),
+        generation=_text(data.generation),
+        manifest=_text(data.manifest),
+        links=links,
+        bodies=bodies,
+    )
+
+
+def _summary(data: ReportData) -> str:
+    learned = [entry for entry in data.memory if entry.role == "learn"]
+    glances = [glance for video in data.watched for glance in video.glances]
+    facts = [
+        (len(learned), "videos learned from"),
+        (sum(entry.frames for entry in learned), "remembered frames"),
+        (sum(entry.clips for entry in learned), "remembered clips"),
+        (len(data.watched), "videos watched"),
+        (sum(glance.said for glance in glances), f"answers to {len(glances):,} frames"),
+    ]
+    return "".join(f"<li><b>{number:,}</b> {_text(what)}</li>" for number, what in facts)
+
+
+def _watched(watched: list[WatchedVideo]) -> str:
+    if not watched:
+        return ""
+    total = sum(len(video.glances) for video in watched)
+    share = min(1.0, MOST_GLANCES / max(total, 1))
+    parts = [
+        _how(
+            "Each row is one look at the video: what was in view, whether the system spoke and how "
+            "sure it was, and the remembered moment it leaned on. In the strip above the rows, "
+            "time runs from left to right; green is speech, higher is surer, grey is silence."
+        )
+    ]
+    for i, video in enumerate(watched):
+        rows = evenly(len(video.glances), max(1, int(share * len(video.glances))))
+        left_out = len(video.glances) - len(rows)
+        more = f"<p>{left_out:,} more frames are not shown.</p>" if left_out else ""
+        said = sum(glance.said for glance in video.glances)
+        parts.append(
+            f"<details{' open' if i == 0 else ''}><summary>{_text(video.video)}: {said} answers "
+            f"to {len(video.glances)} frames</summary>{_strip(video.glances)}"
+            f'<ol class="glances">{"".join(_glance(video.glances[row]) for row in rows)}</ol>'
+            f"{more}</details>"
+        )
+    return "".join(parts)
+
+
+def _strip(glances: list[Glance]) -> str:
+    """Said and silent over time, as a drawing that scales with the page."""
+    if not glances:
+        return ""
+    end = max(glance.time_s for glance in glances) + 1
+    bars = "".join(
+        f'<rect class="{"said" if g.said else "silent"}" x="{g.time_s / end * 1000:.1f}" '
+        f'width="{max(1.5, 900 / end):.1f}" y="{40 - height:.1f}" height="{height:.1f}"/>'
+        for g in glances
+        for height in [40 * min(max(g.confidence, 0.05), 1.0) if g.said else 4]
+    )
+    return (
+        f'<svg class="strip" viewBox="0 0 1000 40" preserveAspectRatio="none" role="img" '
+        f'aria-label="Speech over time, 0 to {end:.0f} seconds">{bars}</svg>'
+    )
+
+
+def _glance(glance: Glance) -> str:
+    state = '<b class="said">says</b>' if glance.said else '<b class="silent">silent</b>'
+    memory = _picture(glance.remembered_picture, f"remembered: {glance.remembered}")
+    return (
+        f"<li><time>{glance.time_s:.1f} s</time>{_picture(glance.picture, 'in view')}"
+        f"<div>{state} {_play(glance.sound, 'what it says')}<br>"
+        f'<meter min="0" max="1" value="{glance.confidence:.2f}"></meter> '
+        f"sure {glance.confidence:.2f}, novel {glance.novelty:.2f}<br>"
+        f"<small>{_text(glance.remembered)}</small></div>{memory}</li>"
+    )
+
+
+def _words(words: list[LearnedWord]) -> str:
+    if not words:
+        return ""
+    rows = evenly(len(words), MOST_WORDS)
+    count = f"{len(rows)} of {len(words):,} clips, evenly chosen." if len(rows) < len(words) else ""
+    cards = "".join(_word(words[row]) for row in rows)
+    return (
+        _how(
+            "Each card is a remembered clip with the frames seen around it: ▶ heard plays the "
+            "recording, ▶ own voice the sound that the system makes of it. " + count
+        )
+        + f'<ul class="cards">{cards}</ul>'
+    )
+
+
+def _word(word: LearnedWord) -> str:
+    shown = "".join(_picture(jpeg, word.name) for jpeg in word.pictures[:MOST_PICTURES])
+    return (
+        f'<li><div class="row">{shown}</div><small>{_text(word.name)}</small>'
+        f'<div class="row">{_play(word.clip, "heard")}{_play(word.generated, "own voice")}</div>'
+        "</li>"
+    )
+
+
+def _score(score: dict[str, Any] | None) -> str:
+    if score is None:
+        return ""
+    return (
+        "<h3>Against labels</h3>"
+        + _how(
+            "A segment counts as right when the word said most often before it is spoken in the "
+            "video is the right one; chance is what a guess would reach."
+        )
+        + _markdown(scores.table(score))
+    )
+
+
+def _sign_accuracy(found: dict[str, SignAccuracy]) -> str:
+    if not found:
+        return ""
+    names = [name for name in asdict(next(iter(found.values()))) if not name.endswith("_spread")]
+    rows = []
+    for part, accuracy in found.items():
+        values = asdict(accuracy)
+        cells = [
+            f"{values[name]:.1%}"
+            + (f" ± {values[f'{name}_spread']:.1%}" if f"{name}_spread" in values else "")
+            for name in names
+        ]
+        rows.append([part, *cells])
+    return (
+        "<h3>Sign accuracy of predicted words</h3>"
+        + _how(
+            "What was learned is how far “raw” lies above “constant mean” and “shuffled”, and "
+            "“centred” above “shuffled centred”."
+        )
+        + _table(["", *(name.replace("_", " ") for name in names)], rows)
+    )
+
+
+def _distances(distances: dict[str, bytes]) -> str:
+    if not distances:
+        return ""
+    return _how(
+        "Dark is alike: dark squares along the diagonal are things told apart from others; "
+        "dark squares beside it, across the white lines, are new views taken for known things."
+    ) + _figures(distances)
+
+
+def _maps(maps: dict[str, bytes]) -> str:
+    if not maps:
+        return ""
+    return _how("Pictures that look alike to the system lie near each other.") + _figures(maps)
+
+
+def _curves(curves: dict[str, list[dict[str, float]]]) -> str:
+    drawn = {
+        model: pictures.loss_curves(curve, model.replace("_", " "))
+        for model, curve in curves.items()
+        if len(curve) > 1
+    }
+    if not drawn:
+        return ""
+    return _how(
+        "The loss falls while a model learns; a flat line has learned what it can."
+    ) + _figures(drawn)
+
+
+def _memory(memory: list[Remembered], sizes: dict[str, int]) -> str:
+    if not memory and not sizes:
+        return ""
+    parts = [
+        _how("What was kept of each video, and what was left out and why."),
+    ]
+    if sizes:
+        rows = [[what, _size(size)] for what, size in sizes.items()]
+        parts.append(_table(["", "size"], [*rows, ["together", _size(sum(sizes.values()))]]))
+    if memory:
+        rows = [
+            [
+                entry.video,
+                entry.role,
+                f"{entry.frames:,}",
+                _reasons(entry.frame_rejections),
+                f"{entry.clips:,}",
+                _reasons(entry.clip_rejections),
+            ]
+            for entry in memory[:MOST_VIDEOS]
+        ]
+        header = ["video", "role", "frames", "left out", "clips", "left out"]
+        parts.append(_table(header, rows))
+        if len(memory) > MOST_VIDEOS:
+            parts.append(f"<p>{len(memory) - MOST_VIDEOS:,} more videos are not shown.</p>")
+    return "".join(parts)
+
+
+def _reasons(reasons: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _text(text: str) -> str:
+    return html.escape(text)
+
+
+def _how(text: str) -> str:
+    return f'<p class="how">{_text(text)}</p>'
+
+
+def _table(header: list[str], rows: Iterable[list[str]]) -> str:
+    head = "".join(f"<th>{_text(cell)}</th>" for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
+
+
+def _markdown(text: str) -> str:
+    """The tables and paragraphs of `score.table`."""
+    parts = []
+    for block in text.split("\n\n"):
+        lines = block.splitlines()
+        if block.startswith("|"):
+            header, *rows = ([c.strip() for c in line.split("|")[1:-1]] for line in lines)
+            parts.append(_table(header, rows[1:]))
+        else:
+            parts.append(f"<p>{_text(block)}</p>")
+    return "".join(parts)
+
+
+def _figures(pngs: dict[str, bytes]) -> str:
+    figures = "".join(
+        f'<figure><img src="{_data_uri(png, "image/png")}" alt="{_text(title)}">'
+        f"<figcaption>{_text(title)}</figcaption></figure>"
+        for title, png in pngs.items()
+    )
+    return f'<div class="figures">{figures}</div>'
+
+
+def _picture(jpeg: bytes | None, description: str) -> str:
+    if jpeg is None:
+        return ""
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        picture.draft("RGB", (THUMBNAIL_WIDTH, THUMBNAIL_WIDTH))
+        small = picture.convert("RGB")
+    small.thumbnail((THUMBNAIL_WIDTH, 2 * THUMBNAIL_WIDTH))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
+    source = _data_uri(buffer.getvalue(), "image/jpeg")
+    return f'<img src="{source}" alt="{_text(description)}" loading="lazy">'
+
+
+def _play(samples: np.ndarray | None, name: str) -> str:
+    if samples is None or len(samples) == 0:
+        return ""
+    shown = samples[: int(LONGEST_SOUND_S * SAMPLE_RATE)]
+    slower = resample_poly(shown.astype(np.float32), 1, MP3_RATE_DIVISOR)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, slower.clip(-1, 1), SAMPLE_RATE // MP3_RATE_DIVISOR, format="MP3")
+    source = _data_uri(buffer.getvalue(), "audio/mpeg")
+    return f'<button data-sound="{source}">▶ {_text(name)}</button>'
+
+
+def _data_uri(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
+media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>AELA report</title><style>{style}</style></head><body>
+<header><h1>What AELA learned</h1><p>{created}</p><ul class="facts">{summary}</ul>
+<p><small>generation {generation}<br>manifest {manifest}</small></p><nav>{links}</nav></header>
+<main>{bodies}</main><script>{script}</script></body></html>
+"""
+
+STYLE = """
+:root { color-scheme: light dark; --paper: #fbfaf8; --ink: #1d1d1f; --faint: #6b6b70;
+  --line: #dedbd5; --card: #fff; --said: #1d7f45; --silent: #8a8a90; --link: #14589c; }
+@media (prefers-color-scheme: dark) { :root { --paper: #17171a; --ink: #ececef; --faint: #a0a0a8;
+  --line: #34343a; --card: #202025; --said: #63cf8f; --silent: #7c7c84; --link: #8cbcf0; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 62rem; padding: 1rem; background: var(--paper);
+  color: var(--ink); font: 16px/1.45 system-ui, sans-serif; }
+h1 { margin: .5rem 0 0; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
+a { color: var(--link); } nav { display: flex; flex-wrap: wrap; gap: .3rem 1rem; }
+small { color: var(--faint); overflow-wrap: anywhere; } .how { color: var(--faint); }
+.facts { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem 1.5rem; }
+.facts b { font-size: 1.3rem; }
+.said { color: var(--said); fill: var(--said); } .silent { color: var(--silent);
+  fill: var(--silent); }
+details { margin: .8rem 0; } summary { cursor: pointer; font-weight: 600; padding: .3rem 0;
+  overflow-wrap: anywhere; }
+.strip { display: block; width: 100%; height: 40px; margin: .4rem 0;
+  border-bottom: 1px solid var(--line); }
+.glances { list-style: none; margin: 0; padding: 0; max-height: 34rem; overflow-y: auto; }
+.glances li { display: grid; gap: .6rem;
+  grid-template-columns: 3.4rem 5.5rem minmax(0, 16rem) 5.5rem;
+  align-items: center; padding: .4rem 0; border-bottom: 1px solid var(--line); }
+.glances img { width: 100%; } time { text-align: right; font-variant-numeric: tabular-nums; }
+meter { width: 5rem; }
+img { max-width: 100%; border-radius: 4px; vertical-align: middle; }
+.cards { list-style: none; padding: 0; display: grid; gap: .8rem; max-height: 44rem;
+  overflow-y: auto;
+  grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
+.cards li { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
+  padding: .6rem; }
+.row { display: flex; gap: .4rem; margin: .3rem 0; } .row img { flex: 1 1 0; min-width: 0;
+  max-width: 33.3%; object-fit: cover; }
+button { font: inherit; font-size: .85rem; border: 1px solid var(--line); border-radius: 1rem;
+  background: var(--card); color: var(--link); padding: .15rem .7rem; cursor: pointer; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; }
+th, td { text-align: left; padding: .25rem .7rem; border-bottom: 1px solid var(--line); }
+.figures { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; }
+figure img { background: #fff; } figcaption { color: var(--faint); font-size: .9rem; }
+@media (max-width: 34rem) { body { padding: .7rem; }
+  .glances li { grid-template-columns: 4.6rem minmax(0, 1fr) 4.6rem; gap: .3rem .5rem; }
+  .glances time { grid-column: 1 / -1; text-align: left; } }
+"""
+
+SCRIPT = """
+let playing = null;
+document.addEventListener("click", event => {
+  const button = event.target.closest("[data-sound]");
+  if (!button) return;
+  if (playing) playing.pause();
+  playing = new Audio(button.dataset.sound);
+  playing.play();
+});
+"""

@@ -1,0 +1,150 @@
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+from upath import UPath
+
+from aela.evaluation import pictures
+from aela.evaluation.report import (
+    Glance,
+    LearnedWord,
+    ReportData,
+    WatchedVideo,
+    render,
+    write_report,
+)
+from aela.evaluation.signs import sign_accuracy
+from aela.memory.store import Remembered
+
+RATE = 44_100
+
+
+class Page(HTMLParser):
+    """Tags, their attributes and the text of a page; fails on tags that do not match."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text, self.open = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("img", "meta", "br", "rect"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def values(self, attribute):
+        return [attrs[attribute] for _, attrs in self.tags if attribute in attrs]
+
+
+def jpeg(size=(320, 240), seed=0):
+    noise = np.random.default_rng(seed).integers(0, 255, (size[1] // 8, size[0] // 8, 3))
+    buffer = io.BytesIO()
+    Image.fromarray(noise.astype(np.uint8)).resize(size).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def tone(hz, seconds=0.6):
+    return (0.3 * np.sin(2 * np.pi * hz * np.arange(int(seconds * RATE)) / RATE)).astype("float32")
+
+
+def glance(i, said=True):
+    return Glance(
+        float(i), jpeg(), said, 0.8, 0.1, "cat_a, 3.0 s", jpeg(), tone(700) if said else None
+    )
+
+
+def data(**more):
+    codes = np.random.default_rng(0).normal(size=(20, 8))
+    values = {
+        "memory": [Remembered("cat_a-01234567", "learn", "0", 29, 6, {"blurry": 3}, {"knock": 1})],
+        "sizes": {"frames": 2_500_000, "models": 500_000},
+        "words": [LearnedWord("cat_a, 3.0 s", [jpeg(), jpeg()], tone(500), tone(900))],
+        "curves": {"image_encoder": [{"step": 1.0, "loss": 3.0}, {"step": 2.0, "loss": 2.0}]},
+        "sign_accuracy": {"train": sign_accuracy(codes, codes, codes.mean(0))},
+        "distances": {"images": pictures.distance_matrix(np.eye(5), 3)},
+        "watched": [WatchedVideo("mixed-89abcdef", [glance(0), glance(1, said=False)])],
+    } | more
+    return ReportData("f" * 64, "e" * 64, "2025-01-01T12:00:00+00:00", **values)
+
+
+def test_the_report_tells_what_was_learned_said_and_left_out(tmp_path):
+    path = UPath(tmp_path / "evaluation" / "report.html")
+    write_report(data(), path)
+    text = " ".join(Page(path.read_text()).text)
+    for told in (
+        "f" * 64,
+        "cat_a, 3.0 s",
+        "3 blurry",
+        "1 knock",
+        "3.0 MB",
+        "1 answers to 2 frames",
+        "sure 0.80, novel 0.10",
+        "100.0%",
+        "silent",
+    ):
+        assert told in text
+
+
+def test_it_needs_no_network():
+    page = Page(render(data()))
+    for link in page.values("src") + page.values("href") + page.values("data-sound"):
+        assert link.startswith(("data:", "#"))
+    assert not re.search(r"https?://|@import|url\(", render(data()))
+
+
+def test_its_sounds_play_the_word():
+    sounds = Page(render(data())).values("data-sound")
+    assert len(sounds) == 3  # heard, own voice, and one answer; none in silence
+    for sound, hz in zip(sounds, (500, 900, 700), strict=True):
+        samples, rate = soundfile.read(io.BytesIO(base64.b64decode(sound.split(",")[1])))
+        spectrum = np.abs(np.fft.rfft(samples))
+        assert spectrum.argmax() * rate / len(samples) == pytest.approx(hz, rel=0.02)
+        assert len(samples) / rate == pytest.approx(0.6, abs=0.15)
+
+
+def test_its_pictures_open():
+    for picture in Page(render(data())).values("src"):
+        Image.open(io.BytesIO(base64.b64decode(picture.split(",")[1]))).load()
+
+
+def test_names_cannot_break_the_page():
+    bad = '<script>alert("x")</script>'
+    page = Page(render(data(watched=[WatchedVideo(bad, [glance(0)])])))
+    assert [tag for tag, _ in page.tags].count("script") == 1  # the page's own
+    assert bad in "".join(page.text)
+
+
+def test_what_there_is_not_is_left_out():
+    text = " ".join(Page(render(ReportData("f", "e", "today"))).text)
+    assert "What it says" not in text
+    assert "Sign accuracy" not in text
+
+
+def test_a_large_memory_stays_below_15_mb_and_says_what_is_missing():
+    words = [LearnedWord(f"word {i}", [jpeg()] * 5, tone(500, 2), tone(600, 2)) for i in range(300)]
+    watched = [WatchedVideo(f"v{n}-01234567", [glance(i) for i in range(300)]) for n in range(4)]
+    memory = [Remembered(f"m{i}-01234567", "learn", "0", 9, 9, {}, {}) for i in range(1000)]
+    report = render(data(words=words, watched=watched, memory=memory))
+    assert len(report) < 15e6
+    text = " ".join(Page(report).text)
+    assert "48 of 300 clips" in text
+    assert "210 more frames are not shown" in text
+    assert "800 more videos are not shown" in text
+    assert "word 0" in text
+    assert "word 299" in text
