@@ -189,7 +189,8 @@ def score(predictions: Sequence[Path | UPath], labels: Any, home: Home | None) -
     ("remembered"), and, apart from that, as the word of the remembered clip that its generated
     sound resembles most ("sound", see `listeners`).
 
-    - `word_accuracy`: known segments whose most frequent answer, from 0.5 s after their start to
+    - `known_segments`: how many there are, in the parts that accuracies are given for.
+    - `word_accuracy`: share of known segments whose most frequent answer, from 0.5 s after their start to
       their first utterance, is their word; no answer counts as wrong; of equally frequent answers
       the one given with more confidence counts. `word_accuracy_forced`: the same with the nearest
       remembered clip of every frame, said or not.
