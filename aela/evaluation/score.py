@@ -190,10 +190,10 @@ def score(predictions: Sequence[Path | UPath], labels: Any, home: Home | None) -
     sound resembles most ("sound", see `listeners`).
 
     - `known_segments`: how many there are, in the parts that accuracies are given for.
-    - `word_accuracy`: share of known segments whose most frequent answer, from 0.5 s after their start to
-      their first utterance, is their word; no answer counts as wrong; of equally frequent answers
-      the one given with more confidence counts. `word_accuracy_forced`: the same with the nearest
-      remembered clip of every frame, said or not.
+    - `word_accuracy`: share of known segments whose most frequent answer, from 0.5 s after their
+      start to their first utterance, is their word; no answer counts as wrong; of equally frequent
+      answers the one given with more confidence counts. `word_accuracy_forced`: the same with the
+      nearest remembered clip of every frame, said or not.
     - `precision`: answers in a known segment that name its object, of all answers. `recall`: the
       word accuracy over all known segments. Shares are None where there is nothing to share.
     - `silence`: for each kind of other segments their number and the share without any answer,
