@@ -1,11 +1,12 @@
 """How good it is: sign accuracy, distance matrices, and a report for people."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import dagster as dg
 
 from aela.mimicry.predict import predicted
-from aela.storage import write_bytes, write_json
+from aela.storage import canonical_json, sha256, write_bytes, write_json
 from assets import common
 from resources.compute import Compute
 from resources.memory import Memory
@@ -18,38 +19,75 @@ TITLES = {
 }
 
 
-@dg.asset(
-    deps=["generation", "predictions"],
-    group_name="evaluation",
-    kinds={"json"},
-    owners=common.OWNERS,
+@dg.multi_asset(
+    name="evaluate_generation",
     retry_policy=common.RETRY_STORAGE,
-    description="Sign accuracy with its baselines, and distance matrices, on train and test.",
+    specs=[
+        dg.AssetSpec(
+            "evaluation",
+            deps=["generation", "predictions"],
+            group_name="evaluation",
+            kinds={"json"},
+            owners=common.OWNERS,
+            description="Sign accuracy with its baselines, and distance matrices, train and test.",
+        ),
+        dg.AssetSpec(
+            "report",
+            deps=["evaluation", "predictions"],
+            group_name="evaluation",
+            kinds={"html"},
+            owners=common.OWNERS,
+            description="One page to look at and listen to: what it learned, said and remembers.",
+        ),
+    ],
 )
-def evaluation(compute: Compute, memory: Memory, checkpoints: Checkpoints) -> dg.MaterializeResult:
+def evaluation(
+    compute: Compute, memory: Memory, checkpoints: Checkpoints
+) -> Iterator[dg.MaterializeResult]:
     from aela.evaluation import pictures
     from aela.evaluation.evaluate import evaluate
+    from aela.evaluation.gather import gather
+    from aela.evaluation.report import write_report
     from aela.mimicry.recall import Mimic
 
     home, generation = memory.home, checkpoints.generation()
     settings = compute.settings
+    included = predicted(home, generation.sha)
     with common.plain_failures():
         mimic = Mimic.load(home, generation, settings.mimicry, compute.torch_device())
         found = evaluate(home, mimic, settings.associator.window_s)
     folder = home.evaluation(generation.sha)
-    metadata: dict[str, dg.MetadataValue] = {
-        "generation": dg.MetadataValue.text(generation.sha),
-        "path": dg.MetadataValue.path(str(folder)),
+    matrices = {
+        sense: pictures.distance_matrix(distances, found.train, TITLES[sense])
+        for sense, distances in found.distances.items()
     }
-    for part, accuracy in found.sign_accuracy.items():
-        for name, value in asdict(accuracy).items():
-            metadata[f"{part}_{name}"] = dg.MetadataValue.float(value)
-    for sense, distances in found.distances.items():
-        png = pictures.distance_matrix(distances, found.train, TITLES[sense])
-        write_bytes(folder / f"distances_{sense}.png", png)
-        metadata[f"distances_{sense}"] = common.picture(png)
-    write_json(
-        folder / "metrics.json",
-        {**found.metrics(), "predicted": predicted(home, generation.sha)},
+    version = dg.DataVersion(sha256(canonical_json([generation.sha, included])))
+    yield dg.MaterializeResult(
+        "evaluation",
+        data_version=version,
+        metadata={
+            "generation": generation.sha,
+            "path": dg.MetadataValue.path(str(folder)),
+            **{
+                f"{part}_{name}": value
+                for part, accuracy in found.sign_accuracy.items()
+                for name, value in asdict(accuracy).items()
+            },
+            **{f"distances_{sense}": common.picture(png) for sense, png in matrices.items()},
+        },
     )
-    return dg.MaterializeResult(data_version=dg.DataVersion(generation.sha), metadata=metadata)
+    report = folder / "report.html"
+    titles = {TITLES[sense]: png for sense, png in matrices.items()}
+    write_report(gather(home, mimic, found, titles), report)
+    for sense, png in matrices.items():
+        write_bytes(folder / f"distances_{sense}.png", png)
+    write_json(folder / "metrics.json", {**found.metrics(), "predicted": included})
+    yield dg.MaterializeResult(
+        "report",
+        data_version=version,
+        metadata={
+            "report": dg.MetadataValue.path(str(report)),
+            "bytes": report.stat().st_size,
+            "videos": len(included),
+        },
+    )

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from aela.association.train import train_associator
 from aela.association.pairs import make_pairs
+from aela.association.train import train_associator
 from aela.learning import checkpoints, embeddings
 from aela.learning.checkpoints import Card
 from aela.memory import manifest as manifests

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from aela.mimicry.predict import PREDICTIONS, read_predictions
 from aela.mimicry.trace import trace
 from aela.storage import Home, read_json
 from aela_dagster.definitions import defs
+from resources.memory import Memory
 
 EFFORT = {"preset": "quick", "effort": 0.05}
 
@@ -36,25 +38,25 @@ def lived(nursery: Path, tmp_path_factory: pytest.TempPathFactory):
 
 def _until_quiet(instance: dg.DagsterInstance) -> list[str]:
     """Tick the sensors and run what they ask for until none asks any more; the jobs run."""
-    cursor, done, asked = None, [], set()
+    cursor, jobs, asked = None, [], set()
     for _ in range(8):
         quiet = True
         for name in ("inbox", "learning", "watching", "reporting"):
-            sensor = defs.get_sensor_def(name)
-            with dg.build_sensor_context(
+            sensor = defs.resolve_sensor_def(name)
+            context = dg.build_sensor_context(
                 instance=instance,
                 cursor=cursor if name == "inbox" else None,
-                definitions=defs,
-            ) as context:
-                tick = sensor.evaluate_tick(context)
-            if name == "inbox":
+                resources={"memory": Memory()},
+            )
+            tick: Any = sensor(context)
+            if isinstance(tick, dg.SensorResult):
                 quiet &= tick.cursor == cursor
                 cursor = tick.cursor
-            for request in tick.dynamic_partitions_requests or []:
-                instance.add_dynamic_partitions(
-                    request.partitions_def_name, list(request.partition_keys)
-                )
-            for request in tick.run_requests or []:
+                for addition in tick.dynamic_partitions_requests or []:
+                    instance.add_dynamic_partitions("videos", list(addition.partition_keys))
+                tick = tick.run_requests or []
+            requests = [] if isinstance(tick, dg.SkipReason) else tick
+            for request in [requests] if isinstance(requests, dg.RunRequest) else requests:
                 assert request.run_key not in asked, "nothing is asked for twice"
                 asked.add(request.run_key)
                 quiet = False
@@ -64,10 +66,10 @@ def _until_quiet(instance: dg.DagsterInstance) -> list[str]:
                     run_config={"resources": {"compute": {"config": EFFORT}}},
                 )
                 assert result.success
-                done.append(sensor.job_name)
-        if quiet and done:
-            return done
-    raise AssertionError(f"The sensors never came to rest: {done}")
+                jobs.append(sensor.job_name)
+        if quiet and jobs:
+            return jobs
+    raise AssertionError(f"The sensors never came to rest: {jobs}")
 
 
 def test_dropped_videos_are_ingested_learned_and_watched_once(lived):
@@ -109,8 +111,7 @@ def test_losses_are_in_the_event_log_and_checks_have_passed(lived):
     run = instance.get_runs(dg.RunsFilter(job_name="learn"), limit=1)[0]
     log = [record.user_message for record in instance.all_logs(run.run_id)]
     for model in ("image_encoder", "mel_autoencoder", "word_autoencoder", "associator"):
-        assert any(f"{model} step" in line and "loss" in line or f"{model} step" in line
-                   for line in log)
+        assert any(line.startswith(f"{model} step") for line in log)
     checks = [
         event.asset_check_evaluation_data
         for event in (record.dagster_event for record in instance.all_logs(run.run_id))
