@@ -26,7 +26,7 @@ class Home:
     root: UPath
 
     @classmethod
-    def at(cls, location: "str | os.PathLike[str] | None" = None) -> "Home":
+    def at(cls, location: str | os.PathLike[str] | UPath | None = None) -> "Home":
         """The home at `location`, else at `$AELA_HOME`, else at `./data`."""
         root = UPath(location or os.environ.get("AELA_HOME") or DEFAULT_HOME)
         return cls(root if root.protocol else UPath(root.absolute()))
@@ -143,5 +143,8 @@ def sha256(data: bytes) -> str:
 
 
 def sha256_file(path: UPath) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -46,7 +46,7 @@ def run(
     console.print(Markdown(scores.table(result["learned"])))
     if untrained:
         console.print(Markdown(comparison(result["learned"], result["untrained"])))
-    if "sign_accuracy" in result:
+    if result.get("sign_accuracy"):
         console.print(Markdown(sign_table(result["sign_accuracy"])))
     target = UPath(out) if out else home.root / "scores.json"
     write_json(target, result)

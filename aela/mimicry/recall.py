@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from aela.association.associator import load_associator
+from aela.association.associator import Associator, load_associator
 from aela.learning import embeddings
 from aela.memory import manifest as manifests
 from aela.mimicry.generation import Generation
@@ -87,7 +87,7 @@ class Mimic:
         settings: MimicrySettings,
         remembering: Remembering,
         encoder: ImageEncoder,
-        associator: torch.nn.Module,
+        associator: Associator,
         speech: Speech,
         device: str,
     ) -> None:

@@ -68,8 +68,8 @@ def trace(home: Home, prediction: str) -> Trace:
         )
     [video] = videos
     generation = generations.current(home)
-    newest = home.predictions(video, generation.sha) if generation else None
-    path = newest if newest in tables[video] else tables[video][-1]
+    spoken = [path for path in tables[video] if generation and path.stem == generation.sha]
+    path = (spoken or tables[video])[-1]
     rows = read_predictions(home, video, path.stem).to_pylist()
     if not rows:
         raise UnknownPrediction(f"{video} has no sharp frame, so nothing was predicted for it.")

@@ -100,9 +100,7 @@ def test_it_goes_on_from_a_parent(taught):
     pairs = make_pairs(home, manifest, sight, hearing, SETTINGS.window_s)
     parent = train_associator(home, manifest, sight, hearing, pairs, SETTINGS, seed=0)
     short = replace(SETTINGS, budget=Budget(steps=1))
-    child = train_associator(
-        home, manifest, sight, hearing, pairs, short, seed=1, parent=parent
-    )
+    child = train_associator(home, manifest, sight, hearing, pairs, short, seed=1, parent=parent)
     assert child.card.parent == parent.sha
     assert child.card.metrics["first_loss"] < 0.5 * parent.card.metrics["first_loss"]
 

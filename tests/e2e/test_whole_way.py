@@ -60,7 +60,7 @@ def _until_quiet(instance: dg.DagsterInstance) -> list[str]:
                 assert request.run_key not in asked, "nothing is asked for twice"
                 asked.add(request.run_key)
                 quiet = False
-                result = defs.resolve_job_def(sensor.job_name).execute_in_process(
+                result = defs.resolve_job_def(sensor.job_name or "").execute_in_process(
                     instance=instance,
                     partition_key=request.partition_key,
                     run_config={"resources": {"compute": {"config": EFFORT}}},

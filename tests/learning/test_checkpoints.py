@@ -9,7 +9,9 @@ WEIGHTS = {"w": torch.arange(6.0).reshape(2, 3), "n": torch.tensor(3)}
 
 
 def _card(**changes) -> Card:
-    return Card(**{"model": "associator", "settings": {"a": 1}, "seed": 0, "manifest": "m", **changes})
+    return Card(
+        **{"model": "associator", "settings": {"a": 1}, "seed": 0, "manifest": "m", **changes}
+    )
 
 
 def test_weights_and_card_come_back(home: Home):
