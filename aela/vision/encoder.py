@@ -1,5 +1,7 @@
 """The trained image encoder: frames in, embeddings out."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -7,60 +9,79 @@ from torch.nn import functional as F
 
 from aela.learning import checkpoints
 from aela.storage import Home
-from aela.vision.network import Network
-from aela.vision.pictures import MIDDLE, decode, middle_square, squeezed, to_tensor
+from aela.vision.network import Network, on_grey
+from aela.vision.pictures import looked_at
 from aela.vision.settings import ImageEncoderSettings, settings_from
 
 FRAMES_AT_ONCE = 64
+SHARES = (0.8, 1.0)  # of what is looked at: its middle, and all of it
 
 
 class ImageEncoder(torch.nn.Module):
-    """Looks at frames and embeds what it sees."""
+    """Looks at frames and embeds what it sees.
+
+    An embedding is made of the network's features, averaged over a few views, and reduced to
+    their main directions in memory, each scaled to equal spread (whitened).
+    """
 
     def __init__(self, settings: ImageEncoderSettings) -> None:
         super().__init__()
         self.settings = settings
         self.network = Network(settings)
-        self.register_buffer("mean", torch.zeros(settings.embedding))
-        self.register_buffer("whitening", torch.eye(settings.embedding))
+        features = self.network.features
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("whitening", torch.eye(features, settings.embedding))
         self.mean: torch.Tensor
         self.whitening: torch.Tensor
 
     def look(self, frames: pa.Table) -> np.ndarray:
-        """What the network sees of each frame: uint8 [n, input_px, input_px, 3].
+        """What the network sees of each frame, the rest in grey: uint8 [n, s, s, 3].
 
         Args:
             frames: with the columns `jpeg`, `before` and `after` of remembered frames.
         """
         side = self.settings.input_px
-        cut = (
-            squeezed(picture, side)
-            if self.settings.look == "whole"
-            else middle_square(picture, MIDDLE, side)
-            for picture in (decode(jpeg) for jpeg in frames["jpeg"].to_pylist())
-        )
-        return np.stack(list(cut)) if len(frames) else np.zeros((0, side, side, 3), np.uint8)
+        parts = [np.zeros((0, side, side, 3), np.uint8)]
+        for pictures in self._parts(frames):
+            seen = on_grey(middle(pictures.float() / 255, SHARES[0], side)) * 255
+            parts.append(seen.permute(0, 2, 3, 1).to(torch.uint8).numpy())
+        return np.concatenate(parts)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def embed(self, frames: pa.Table) -> np.ndarray:
         """Unit vectors, float32 [n, embedding].
 
         Args:
             frames: with the columns `jpeg`, `before` and `after` of remembered frames.
         """
-        self.eval()
-        rows = [np.zeros((0, self.settings.embedding), np.float32)]
+        parts = [np.zeros((0, self.settings.embedding), np.float32)]
+        for pictures in self._parts(frames):
+            features = self.features(pictures.to(self.mean.device))
+            whitened = F.normalize((features - self.mean) @ self.whitening, dim=1)
+            parts.append(whitened.cpu().numpy())
+        return np.concatenate(parts)
+
+    def _parts(self, frames: pa.Table) -> Iterator[torch.Tensor]:
         for start in range(0, len(frames), FRAMES_AT_ONCE):
-            pictures = to_tensor(self.look(frames.slice(start, FRAMES_AT_ONCE)))
-            rows.append(self.whitened(self.raw(pictures.to(self.mean.device))).cpu().numpy())
-        return np.concatenate(rows)
+            yield looked_at(frames.slice(start, FRAMES_AT_ONCE), self.settings)
 
-    def raw(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Embeddings before whitening, averaged over each picture and its mirror image."""
-        return (self.network(pictures) + self.network(pictures.flip(3))) / 2
+    def features(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Features before whitening, [n, features], of uint8 [n, 4, s, s] from `looked_at`.
 
-    def whitened(self, embeddings: torch.Tensor) -> torch.Tensor:
-        return F.normalize((embeddings - self.mean) @ self.whitening, dim=1)
+        The mean over middle and whole, each seen as it is and mirrored.
+        """
+        self.eval()
+        views = [middle(pictures.float() / 255, share, self.settings.input_px) for share in SHARES]
+        views += [view.flip(3) for view in views]
+        return torch.stack([self.network.describe(view) for view in views]).mean(dim=0)
+
+
+def middle(pictures: torch.Tensor, share: float, side_px: int) -> torch.Tensor:
+    """The middle of [n, c, s, s] with a share of its side, scaled to [n, c, side_px, side_px]."""
+    size = round(share * pictures.shape[3])
+    first = (pictures.shape[3] - size) // 2
+    middle = pictures[:, :, first : first + size, first : first + size]
+    return F.interpolate(middle, (side_px, side_px), mode="bilinear", antialias=True)
 
 
 def untrained_image_encoder(settings: ImageEncoderSettings, seed: int) -> ImageEncoder:

@@ -7,7 +7,7 @@ from torchvision.models.resnet import BasicBlock, conv1x1, resnet18
 
 from aela.vision.settings import ImageEncoderSettings
 
-MEAN, SCALE = 0.45, 0.25  # roughly those of photographs, so that inputs are near unit variance
+GREY, SCALE = 0.45, 0.25  # roughly mean and spread of photographs
 SMALL_CHANNELS = 32
 HIDDEN = 256
 
@@ -37,6 +37,12 @@ def _small_resnet18(channels: int) -> nn.Sequential:
     )
 
 
+def on_grey(pictures: torch.Tensor) -> torch.Tensor:
+    """The figure on even grey: float [n, 4, s, s] in [0, 1] to [n, 3, s, s]."""
+    colours, figure = pictures[:, :3], pictures[:, 3:]
+    return GREY + (colours - GREY) * figure
+
+
 class Network(nn.Module):
     """ResNet18 (He et al. 2016) and SwAV's projection head of two layers."""
 
@@ -44,19 +50,23 @@ class Network(nn.Module):
         super().__init__()
         if settings.network == "resnet18":
             body = resnet18(weights=None)
-            width = body.fc.in_features
+            self.features = body.fc.in_features
             body.fc = nn.Identity()  # type: ignore[assignment]
             self.body: nn.Module = body
         else:
             self.body = _small_resnet18(SMALL_CHANNELS)
-            width = 8 * SMALL_CHANNELS
+            self.features = 8 * SMALL_CHANNELS
         self.head = nn.Sequential(
-            nn.Linear(width, HIDDEN),
+            nn.Linear(self.features, HIDDEN),
             nn.BatchNorm1d(HIDDEN),
             nn.ReLU(inplace=True),
             nn.Linear(HIDDEN, settings.embedding),
         )
 
+    def describe(self, pictures: torch.Tensor) -> torch.Tensor:
+        """float [n, 4, s, s] in [0, 1] to unit vectors of features [n, features]."""
+        return F.normalize(self.body((on_grey(pictures) - GREY) / SCALE), dim=1)
+
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """float [n, 3, s, s] in [0, 1] to unit vectors [n, embedding]."""
-        return F.normalize(self.head(self.body((pictures - MEAN) / SCALE)), dim=1)
+        """float [n, 4, s, s] in [0, 1] to what SwAV compares: unit vectors [n, embedding]."""
+        return F.normalize(self.head(self.body((on_grey(pictures) - GREY) / SCALE)), dim=1)

@@ -1,45 +1,62 @@
-"""Remembered JPEGs as arrays and tensors."""
+"""Remembered JPEGs as tensors, and what of them is looked at."""
 
 import io
 
 import numpy as np
+import pyarrow as pa
 import torch
 from PIL import Image
-from torch.nn import functional as F
 
-MIDDLE = 0.75  # share of the shorter side, around the middle of the picture
+from aela.vision import gaze
+from aela.vision.settings import ImageEncoderSettings
 
-
-def decode(jpeg: bytes) -> np.ndarray:
-    """uint8 RGB [height, width, 3]."""
-    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+MARGIN = 1.6  # side of the square cut out around the thing, relative to the thing
+ROOM_TO_MOVE = 1.5  # squares are kept at this multiple of the network's input
 
 
-def middle_square(picture: np.ndarray, share: float, side_px: int) -> np.ndarray:
-    """The square around the middle with `share` of the shorter side, scaled to `side_px`.
+def decode(jpeg: bytes) -> torch.Tensor:
+    """uint8 RGB [3, height, width]."""
+    picture = np.array(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+    return torch.from_numpy(picture).permute(2, 0, 1)
 
-    uint8 [height, width, 3] to uint8 [side_px, side_px, 3].
+
+def squeezed(picture: torch.Tensor, side_px: int) -> torch.Tensor:
+    """uint8 [3, height, width] as float [3, side_px, side_px] in [0, 1], aspect not kept."""
+    return torch.nn.functional.interpolate(
+        picture[None].float() / 255, (side_px, side_px), mode="bilinear", antialias=True
+    )[0]
+
+
+def looked_at(frames: pa.Table, settings: ImageEncoderSettings) -> torch.Tensor:
+    """What is looked at in each frame, with the probability that a pixel belongs to the thing.
+
+    Args:
+        frames: with the columns `jpeg`, `before` and `after` of remembered frames.
+
+    Returns:
+        uint8 [n, 4, s, s] with s = ROOM_TO_MOVE x `settings.input_px`: red, green, blue, figure.
     """
-    height, width = picture.shape[:2]
-    half = share * min(height, width) / 2
-    box = (width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half)
-    scaled = Image.fromarray(picture).resize(
-        (side_px, side_px), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0
+    side_px = round(ROOM_TO_MOVE * settings.input_px)
+    pictures = [decode(jpeg) for jpeg in frames["jpeg"].to_pylist()]
+    if settings.look == "whole":
+        colours = torch.stack([squeezed(picture, side_px) for picture in pictures])
+        return _bytes(torch.cat([colours, torch.ones_like(colours[:, :1])], dim=1))
+    small = torch.stack([squeezed(picture, gaze.SIDE) for picture in pictures])
+    motions = [
+        gaze.residual_motion(
+            torch.stack([squeezed(decode(jpeg), gaze.SIDE) for jpeg in frames[name].to_pylist()]),
+            small,
+        )
+        for name in ("before", "after")
+    ]
+    figures = gaze.figure(small, torch.stack(motions).mean(dim=0))
+    return torch.stack(
+        [
+            _bytes(gaze.cut_out(picture.float() / 255, figure, box, MARGIN, side_px))
+            for picture, figure, box in zip(pictures, figures, gaze.boxes(figures), strict=True)
+        ]
     )
-    return np.asarray(scaled)
 
 
-def squeezed(picture: np.ndarray, side_px: int) -> np.ndarray:
-    """The whole picture squeezed into a square: uint8 [side_px, side_px, 3]."""
-    scaled = Image.fromarray(picture).resize((side_px, side_px), Image.Resampling.BOX)
-    return np.asarray(scaled)
-
-
-def to_tensor(pictures: np.ndarray) -> torch.Tensor:
-    """uint8 [n, h, w, 3] to float32 [n, 3, h, w] in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
-
-
-def resized(pictures: torch.Tensor, side_px: int) -> torch.Tensor:
-    """[n, c, s, s] scaled to [n, c, side_px, side_px]."""
-    return F.interpolate(pictures, (side_px, side_px), mode="bilinear", antialias=True)
+def _bytes(values: torch.Tensor) -> torch.Tensor:
+    return (values * 255).round().clamp(0, 255).to(torch.uint8)

@@ -18,8 +18,8 @@ class ImageEncoderSettings:
     budget: Budget = field(default_factory=lambda: Budget(steps=900))
     """Gradient steps of the encoder, or fewer when the minutes run out first."""
 
-    look: Literal["whole", "middle"] = "middle"
-    """What is embedded: the whole frame or its middle three quarters."""
+    look: Literal["whole", "thing"] = "thing"
+    """What is embedded: the whole frame, or what `aela.vision.gaze` takes for the thing."""
 
     network: Literal["resnet18", "small"] = "small"
     """torchvision's ResNet18, or one of the same shape with half the channels, for small inputs."""
@@ -29,6 +29,15 @@ class ImageEncoderSettings:
 
     embedding: int = EMBEDDING
     """Values of an embedding (8 to 1024)."""
+
+    second_view_s: float = 10.0
+    """The second view is another frame of the same video, at most so far away (0: the same)."""
+
+    zoom: float = 0.6
+    """The smallest side of a view, as a share of what is looked at (0.2 to 1)."""
+
+    covered: float = 0.7
+    """Share of the views in which something like an arm covers part of the thing (0 to 1)."""
 
     prototypes: int | None = None
     """Prototypes of SwAV; None: one for every six frames, 10 to 1000."""
@@ -64,6 +73,9 @@ class ImageEncoderSettings:
         ranges = {
             "input_px": (32, 512),
             "embedding": (8, 1024),
+            "second_view_s": (0, 3600),
+            "zoom": (0.2, 1),
+            "covered": (0, 1),
             "temperature": (0.005, 1),
             "epsilon": (0.001, 1),
             "sinkhorn_iterations": (1, 1000),
@@ -92,6 +104,9 @@ ARTICLE = ImageEncoderSettings(
     look="whole",
     network="resnet18",
     input_px=224,
+    second_view_s=0.0,
+    zoom=0.4,
+    covered=0.0,
     temperature=2e-2,
     epsilon=5e-3,
     batch=128,

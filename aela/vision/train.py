@@ -1,10 +1,13 @@
 """Trains the image encoder on the frames in memory."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aela.learning import checkpoints, loop
 from aela.learning.checkpoints import Card, Checkpoint
@@ -12,18 +15,19 @@ from aela.learning.loop import Report, silent
 from aela.memory import manifest as manifests
 from aela.memory.manifest import EmptyMemory, Manifest
 from aela.storage import Home
-from aela.vision import views
-from aela.vision.encoder import ImageEncoder
-from aela.vision.pictures import to_tensor
+from aela.vision.encoder import FRAMES_AT_ONCE, ImageEncoder, middle
+from aela.vision.network import Network
+from aela.vision.pictures import looked_at
 from aela.vision.settings import ImageEncoderSettings
 from aela.vision.swav import Prototypes, Queue, swav_loss
+from aela.vision.views import Views
 
 MODEL = "image_encoder"
 FEWEST_FRAMES = 8
-COLUMNS = ["jpeg", "before", "after"]
+COLUMNS = ["time_s", "jpeg", "before", "after"]
 WARM_UP = 0.05  # share of the training in which the learning rate rises
 EMA = 0.99  # the saved weights are a running mean over about a hundred steps
-WHITENING_FLOOR = 0.05  # eigenvalues below this share of the mean count as noise
+WHITENING_FLOOR = 0.1  # eigenvalues below this share of the mean count as noise
 
 
 def train_image_encoder(
@@ -57,15 +61,10 @@ def train_image_encoder(
         encoder = ImageEncoder(settings)
         if parent is not None:
             encoder.load_state_dict(checkpoints.weights(home, MODEL, parent.sha))
-        random = torch.Generator().manual_seed(seed)
-        tables = list(_frames(home, manifest, settings.frames_most, np.random.default_rng(seed)))
-        pictures = torch.from_numpy(np.concatenate([encoder.look(table) for table in tables]))
-        video = torch.repeat_interleave(
-            torch.arange(len(tables)), torch.tensor([len(table) for table in tables])
-        )
+        frames = _load(home, manifest, settings, seed)
         encoder.to(device)
-        history, metrics = _learn(encoder, pictures, video, settings, random, device, report)
-        metrics |= _fit_whitening(encoder, pictures, device)
+        history, metrics = _learn(encoder, frames, settings, seed, device, report)
+        metrics |= _fit_whitening(encoder, frames.pictures, device)
     card = Card(
         model=MODEL,
         settings=checkpoints.settings_dict(settings),
@@ -78,58 +77,86 @@ def train_image_encoder(
     return checkpoints.save(home, card, encoder.state_dict())
 
 
-def _frames(home: Home, manifest: Manifest, most: int, random: np.random.Generator):
-    """The frames of each video in time order, at most `most` in all, drawn evenly."""
-    share = min(1.0, most / manifest.frames)
-    for _, table in manifests.rows(home, manifest, "frame", COLUMNS):
-        keep = max(1, round(share * len(table)))
-        rows = np.sort(random.choice(len(table), keep, replace=False))
-        yield table.take(pa.array(rows))
+@dataclass(frozen=True)
+class Frames:
+    """All that is trained on, row for row: videos one after the other, each in time order."""
+
+    pictures: torch.Tensor
+    """uint8 [n, 4, s, s], of `looked_at`."""
+    videos: torch.Tensor
+    """int64 [n], the number of the video."""
+    times_s: torch.Tensor
+    """float64 [n], seconds in the video."""
+
+    def companion(self, row: int, within_s: float, random: torch.Generator) -> int:
+        """A random frame of the same video, at most so many seconds away: the thing turned."""
+        near = (self.times_s - self.times_s[row]).abs() <= within_s
+        rows = torch.nonzero(near & (self.videos == self.videos[row]))[:, 0]
+        return int(rows[torch.randint(len(rows), (), generator=random)])
 
 
-def _batches(video: torch.Tensor, batch: int, random: torch.Generator):
+def _load(home: Home, manifest: Manifest, settings: ImageEncoderSettings, seed: int) -> Frames:
+    """What is looked at in at most `settings.frames_most` frames, drawn evenly from the videos."""
+    random = np.random.default_rng(seed)
+    share = min(1.0, settings.frames_most / manifest.frames)
+    pictures, videos, times = [], [], []
+    for number, (_, table) in enumerate(manifests.rows(home, manifest, "frame", COLUMNS)):
+        kept = random.choice(len(table), max(1, round(share * len(table))), replace=False)
+        table = table.take(pa.array(np.sort(kept)))
+        pictures += [
+            looked_at(table.slice(start, FRAMES_AT_ONCE), settings)
+            for start in range(0, len(table), FRAMES_AT_ONCE)
+        ]
+        videos.append(torch.full((len(table),), number))
+        times.append(torch.tensor(table["time_s"].to_numpy()))
+    return Frames(torch.cat(pictures), torch.cat(videos), torch.cat(times))
+
+
+def _batches(n: int, batch: int, random: torch.Generator) -> Iterator[torch.Tensor]:
     """Endless row numbers [batch]: each pass sees every frame once, the videos mixed."""
     left = torch.zeros(0, dtype=torch.long)
     while True:
         while len(left) < batch:
-            left = torch.cat([left, torch.randperm(len(video), generator=random)])
+            left = torch.cat([left, torch.randperm(n, generator=random)])
         yield left[:batch]
         left = left[batch:]
 
 
 def _learn(
     encoder: ImageEncoder,
-    pictures: torch.Tensor,
-    video: torch.Tensor,
+    frames: Frames,
     settings: ImageEncoderSettings,
-    random: torch.Generator,
+    seed: int,
     device: str,
     report: Report,
 ) -> tuple[loop.History, dict[str, float]]:
-    number = settings.prototypes_for(len(pictures))
+    n = len(frames.pictures)
+    number = settings.prototypes_for(n)
+    network = encoder.network
     prototypes = Prototypes(settings.embedding, number).to(device)
     optimizer = torch.optim.AdamW(
-        [*encoder.network.parameters(), *prototypes.parameters()],
+        [*network.parameters(), *prototypes.parameters()],
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
     )
-    average = torch.optim.swa_utils.AveragedModel(
-        encoder.network,
-        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA),
-        use_buffers=True,
-    )
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(EMA), use_buffers=True)
     queues = (Queue(settings.queue), Queue(settings.queue))
-    batches = _batches(video, min(settings.batch, len(pictures)), random)
+    random = torch.Generator().manual_seed(seed)
+    views = Views(settings, random)
+    batches = _batches(n, min(settings.batch, n), random)
 
     def step(index: int, spent: float) -> dict[str, float]:
-        encoder.network.train()
+        network.train()
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _schedule(spent)
-        batch = to_tensor(pictures[next(batches)].numpy())
-        both = torch.cat([views.view(batch, settings.input_px, random) for _ in range(2)])
-        first, second = encoder.network(both.to(device)).chunk(2)
+        first = next(batches)
+        second = torch.tensor(
+            [frames.companion(int(row), settings.second_view_s, random) for row in first]
+        )
+        seen = views(frames.pictures[torch.cat([first, second])].float() / 255)
+        one, other = network(seen.to(device)).chunk(2)
         loss, facts = swav_loss(
-            (first, second),
+            (one, other),
             prototypes,
             queues,
             temperature=settings.temperature,
@@ -141,14 +168,17 @@ def _learn(
         if spent < settings.frozen_share:
             prototypes.vectors.grad = None
         optimizer.step()
-        average.update_parameters(encoder.network)
+        average.update_parameters(network)
         return {"loss": float(loss.detach()), **facts}
 
-    history = loop.run(MODEL, step, settings.budget, settings.batch, report)
-    encoder.network.load_state_dict(average.module.state_dict())
-    return history, {"prototypes": float(number), "loss_of_chance": math.log(number)} | _use(
-        encoder, prototypes, pictures, device
-    )
+    history = loop.run(MODEL, step, settings.budget, min(settings.batch, n), report)
+    network.load_state_dict(average.module.state_dict())
+    used = _prototypes_used(network, prototypes, frames.pictures, settings, device)
+    return history, {
+        "prototypes": float(number),
+        "loss_of_chance": math.log(number),
+        "prototypes_used": used,
+    }
 
 
 def _schedule(spent: float) -> float:
@@ -159,37 +189,39 @@ def _schedule(spent: float) -> float:
 
 
 @torch.no_grad()
-def _embeddings(encoder: ImageEncoder, pictures: torch.Tensor, device: str) -> torch.Tensor:
-    encoder.eval()
-    return torch.cat(
-        [encoder.raw(to_tensor(part.numpy()).to(device)) for part in pictures.split(64)]
-    )
-
-
-@torch.no_grad()
-def _use(
-    encoder: ImageEncoder, prototypes: Prototypes, pictures: torch.Tensor, device: str
-) -> dict[str, float]:
+def _prototypes_used(
+    network: Network,
+    prototypes: Prototypes,
+    pictures: torch.Tensor,
+    settings: ImageEncoderSettings,
+    device: str,
+) -> float:
     """The share of prototypes that are the nearest one of some frame: near 0 after a collapse."""
-    nearest = prototypes(_embeddings(encoder, pictures, device)).argmax(dim=1)
-    number = len(prototypes.vectors)
-    return {"prototypes_used": len(nearest.unique()) / min(number, len(pictures))}
+    network.eval()
+    nearest = [
+        prototypes(network(middle(part.float() / 255, 1.0, settings.input_px).to(device)))
+        for part in pictures.split(FRAMES_AT_ONCE)
+    ]
+    used = len(torch.cat(nearest).argmax(dim=1).unique())
+    return used / min(len(prototypes.vectors), len(pictures))
 
 
 @torch.no_grad()
 def _fit_whitening(encoder: ImageEncoder, pictures: torch.Tensor, device: str) -> dict[str, float]:
-    """Make the embeddings of memory white, and report how many directions they fill.
+    """Fit the embedding to memory: main directions of the features, each scaled to equal spread.
 
-    `effective_rank` is the exponential of the entropy of the covariance's eigenvalues (Roy and
-    Vetterli 2007), 1 after a collapse.
+    Returns the `effective_rank` of the features, the exponential of the entropy of the covariance's
+    eigenvalues (Roy and Vetterli 2007): 1 after a collapse.
     """
-    rows = _embeddings(encoder, pictures, device)
-    mean = rows.mean(dim=0)
-    covariance = (rows - mean).T @ (rows - mean) / len(rows)
-    values, vectors = torch.linalg.eigh(covariance)
+    features = torch.cat(
+        [encoder.features(part.to(device)) for part in pictures.split(FRAMES_AT_ONCE)]
+    ).cpu()
+    mean = features.mean(dim=0)
+    covariance = (features - mean).T @ (features - mean) / len(features)
+    values, vectors = torch.linalg.eigh(covariance)  # in rising order
     values = values.clamp(min=0)
     shares = values / values.sum().clamp(min=1e-12)
-    floor = WHITENING_FLOOR * values.mean()
+    scale = (values + WHITENING_FLOOR * values.mean()).clamp(min=1e-12).rsqrt()
     encoder.mean.copy_(mean)
-    encoder.whitening.copy_(vectors @ torch.diag((values + floor).clamp(min=1e-12).rsqrt()))
+    encoder.whitening.copy_((vectors * scale)[:, -encoder.settings.embedding :])
     return {"effective_rank": float(torch.xlogy(shares, shares).sum().neg().exp())}
