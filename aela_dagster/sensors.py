@@ -42,29 +42,31 @@ RUNNING = [
 )
 def inbox(context: dg.SensorEvaluationContext, memory: Memory) -> dg.SensorResult:
     home = memory.home
-    seen: dict[str, list[float]] = json.loads(context.cursor or "{}")
-    now_seen, hashed = {}, 0
+    before = json.loads(context.cursor or '{"seen": {}, "asked": []}')
+    seen, hashed = {}, 0
     for role in ROLES:
         for file in _dropped(home, role):
             size, changed = file.stat().st_size, file.stat().st_mtime
             name = home.relative(file)
-            settled = seen.get(name) == [size, changed] and time.time() - changed >= SETTLED_S
-            if not settled or hashed > MOST_HASHED_BYTES:
-                now_seen[name] = [size, changed]
+            same = before["seen"].get(name) == [size, changed]
+            if not same or time.time() - changed < SETTLED_S or hashed > MOST_HASHED_BYTES:
+                seen[name] = [size, changed]
                 continue
             hashed += size
             _take_in(context, home, file, role)
-    missing = _not_ingested(home)
+    # Asked for once per drop: the same file dropped again is tried again.
+    missing = {f"{video.video}:{video.added}": video.video for video in _not_ingested(home)}
+    asked = [run_key for run_key in before["asked"] if run_key in missing]
     runs = [
-        # Asked for once per drop: the same file dropped again is tried again.
-        dg.RunRequest(run_key=f"{video.video}:{video.added}", partition_key=video.video)
-        for video in missing[:MOST_REQUESTS]
-    ]
+        dg.RunRequest(run_key=run_key, partition_key=video)
+        for run_key, video in missing.items()
+        if run_key not in asked
+    ][:MOST_REQUESTS]
     new = [run.partition_key for run in runs if run.partition_key]
     return dg.SensorResult(
         run_requests=runs,
         dynamic_partitions_requests=[common.videos.build_add_request(new)] if new else [],
-        cursor=json.dumps(now_seen),
+        cursor=json.dumps({"seen": seen, "asked": [*asked, *(r.run_key for r in runs)]}),
         skip_reason=None if runs else "Nothing new in the inbox.",
     )
 
@@ -157,9 +159,7 @@ def watching(
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Evaluates the current generation once it has looked at everything watched.",
 )
-def reporting(
-    context: dg.SensorEvaluationContext, memory: Memory
-) -> dg.RunRequest | dg.SkipReason:
+def reporting(context: dg.SensorEvaluationContext, memory: Memory) -> dg.RunRequest | dg.SkipReason:
     home = memory.home
     generation = generations.current(home)
     if generation is None:
