@@ -1,0 +1,72 @@
+"""The command line, as a person meets it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aela.storage import Home
+
+COMMANDS = ("demo", "learn", "watch", "add", "up", "trace", "score", "doctor")
+
+
+def _aela(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "aela_dagster.cli", *arguments], capture_output=True, text=True
+    )
+
+
+def test_help_names_every_command_and_each_gives_an_example(capsys: pytest.CaptureFixture[str]):
+    from typer.testing import CliRunner
+
+    from aela_dagster.cli import app
+
+    runner = CliRunner()
+    overview = runner.invoke(app, ["--help"]).output
+    for command in COMMANDS:
+        assert command in overview
+        assert "Example: " in runner.invoke(app, [command, "--help"]).output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["learn", "nowhere.mp4"], "There is no file or folder nowhere.mp4"),
+        (["watch", "nowhere.mp4"], "There is no file or folder nowhere.mp4"),
+        (["trace", "cup@3"], "names no single prediction"),
+        (["score", "nowhere", "nothing.json"], "no predictions"),
+        (["demo", "--videos", "here"], "Give both --videos"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_sentence(home: Home, arguments: list[str], says: str):
+    result = _aela(*arguments)
+    assert result.returncode == 1
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr and result.stderr.count("\n") <= 2
+
+
+def test_watching_before_learning_says_to_learn_first(home: Home, nursery: Path):
+    result = _aela("watch", str(next((nursery / "train").glob("*.mp4"))))
+    assert result.returncode == 1
+    assert "Nothing was learned yet" in result.stderr and "aela learn" in result.stderr
+
+
+def test_add_prints_the_partition_that_dagster_then_knows(home: Home, nursery: Path):
+    import dagster as dg
+
+    video = next((nursery / "train").glob("*.mp4"))
+    key = _aela("add", str(video)).stdout.strip()
+    assert key.startswith(video.stem + "-")
+    with dg.DagsterInstance.from_config(str(home.root / "dagster")) as instance:
+        assert instance.get_dynamic_partitions("videos") == [key]
+
+
+def test_doctor_finds_a_folder_that_cannot_be_written(tmp_path: Path):
+    blocked = tmp_path / "file"
+    blocked.write_text("a file where the data folder should be")
+    result = _aela("doctor", "--home", str(blocked))
+    assert result.returncode == 1 and "cannot be written" in result.stdout
+    assert _aela("doctor", "--home", str(tmp_path / "data")).returncode == 0
+
+
