@@ -96,6 +96,21 @@ class WordAutoencoderSettings:
     """Standard deviation of noise on the codes while training, whose values lie between -1 and 1:
     keeps them away from zero and neighbouring codes alike in sound (0 to 2)."""
 
+    less_colour: float = 0.0
+    """Share of a word's mean code vector that is taken away before reading, and with it of what
+    marks the voice and the room (0 to 1)."""
+
+    likeness_weight: float = 0.0
+    """Weight of making codes as alike as the words sound, in comparison by ear with all others of
+    memory: pulls together sayings of one word; 0: a word's code is only its own (0 to 100)."""
+
+    cycle_weight: float = 0.0
+    """Weight of reading the same code again from what was written from it (0 to 100)."""
+
+    other_voices: int = 0
+    """Copies of each word as other voices might say it, read in place of it half of the time and
+    more; 0: none (0 to 100)."""
+
     def __post_init__(self) -> None:
         _check(
             self,
@@ -107,6 +122,10 @@ class WordAutoencoderSettings:
                 "weight_decay": (0, 1),
                 "length_weight": (0, 100),
                 "code_noise": (0, 2),
+                "less_colour": (0, 1),
+                "likeness_weight": (0, 100),
+                "cycle_weight": (0, 100),
+                "other_voices": (0, 100),
             },
         )
 
@@ -125,10 +144,19 @@ ARTICLE_MEL = MelAutoencoderSettings(
 ARTICLE_WORD = WordAutoencoderSettings(Budget(steps=6000), size=256, learning_rate=1e-3)
 """The article's numbers (preset aela0); what it does not say is chosen here."""
 
-DEFAULT_MEL = MelAutoencoderSettings(Budget(steps=700, minutes=3))
-DEFAULT_WORD = WordAutoencoderSettings(Budget(steps=1500, minutes=3), code_noise=0.2)
+DEFAULT_MEL = MelAutoencoderSettings(Budget(steps=400, minutes=3))
+DEFAULT_WORD = WordAutoencoderSettings(
+    Budget(steps=700, minutes=3),
+    batch=48,
+    length_weight=2.0,
+    code_noise=0.3,
+    less_colour=0.7,
+    likeness_weight=10.0,
+    cycle_weight=0.5,
+    other_voices=12,
+)
 """Preset aela1: together at most six minutes."""
 
-QUICK_MEL = replace(DEFAULT_MEL, budget=Budget(steps=250, minutes=0.75))
-QUICK_WORD = replace(DEFAULT_WORD, budget=Budget(steps=500, minutes=0.75))
+QUICK_MEL = replace(DEFAULT_MEL, budget=Budget(steps=200, minutes=0.75))
+QUICK_WORD = replace(DEFAULT_WORD, budget=Budget(steps=400, minutes=0.75), other_voices=6)
 """For a first look: together at most a minute and a half."""

@@ -13,6 +13,7 @@ from aela.learning import checkpoints
 from aela.learning.checkpoints import Card, Checkpoint
 from aela.learning.loop import Report, run, silent
 from aela.memory.manifest import Manifest
+from aela.speech.likeness import likeness
 from aela.speech.mel_autoencoder import (
     STRIDE,
     MelAutoencoder,
@@ -22,6 +23,7 @@ from aela.speech.mel_autoencoder import (
 )
 from aela.speech.schedule import optimizer, set_rate
 from aela.speech.settings import WordAutoencoderSettings
+from aela.speech.voices import another_voice
 from aela.speech.words import remembered_words
 from aela.storage import Home
 
@@ -31,6 +33,10 @@ WAVES = 4  # sines and cosines that tell the decoder where in the word it is
 LEAST_SPREAD = 1e-3  # of code vectors and lengths, when all words are alike
 LONGEST_FRAMES = 2000  # 20 s: no code makes a longer word
 GRADIENT_NORM = 1.0
+ALIKE_WEIGHT = 4.0
+LIKENESS_RAMP = 0.3  # share of the budget: before there is something to tell apart, all collapses
+LEAST_CHANCE = 1e-9  # of a word to be drawn as the likeness of another
+OTHER_VOICE_SHARE = 0.75  # of the words in a batch, when there are other voices
 
 
 class WordAutoencoder(nn.Module):
@@ -48,6 +54,7 @@ class WordAutoencoder(nn.Module):
     def __init__(self, settings: WordAutoencoderSettings, vector: int) -> None:
         super().__init__()
         self.size = settings.size
+        self.less_colour = settings.less_colour
         self.reader = nn.LSTM(vector, settings.size, LAYERS, batch_first=True)
         self.to_code = nn.Linear(settings.size, settings.code)
         self.to_length = nn.Linear(settings.code, 1)
@@ -76,8 +83,14 @@ class WordAutoencoder(nn.Module):
 
         The state after a word's last step is read: what is padded behind it has no influence.
         """
-        states, _ = self.reader(normal)
+        inside = torch.arange(normal.shape[1], device=normal.device) < steps[:, None]
+        colour = (normal * inside[..., None]).sum(1) / steps[:, None]
+        states, _ = self.reader(normal - self.less_colour * colour[:, None])
         return torch.tanh(self.to_code(states[torch.arange(len(states)), steps - 1]))
+
+    def normal_length(self, frames: Tensor) -> Tensor:
+        """Lengths in frames [batch] -> their normalised logarithm, as `log_length` predicts it."""
+        return (frames.float().log() - self.length_mean) / self.length_spread
 
     def log_length(self, codes: Tensor) -> Tensor:
         """Codes [batch, code] -> logarithm of the lengths in frames, normalised [batch]."""
@@ -106,6 +119,39 @@ def code_vectors(mel: MelAutoencoder, features: list[np.ndarray], device: str) -
         return [mel.encode(torch.from_numpy(word).to(device)[None])[0].clone() for word in features]
 
 
+def likeness_error(codes: Tensor, picked: Tensor, alike: Tensor) -> Tensor:
+    """How far the cosines between codes are from how alike the words sound.
+
+    Args:
+        codes: [batch, code], the codes of the words numbered `picked`, int [batch].
+        alike: [words, words], 0 to 1.
+
+    Returns:
+        Mean squared error, in which alike pairs, being few, count ALIKE_WEIGHT times more.
+    """
+    directions = nn.functional.normalize(codes, dim=1)
+    wanted = alike[picked][:, picked]
+    errors = (directions @ directions.T - wanted).square() * (1 + ALIKE_WEIGHT * wanted)
+    return errors[picked[:, None] != picked].sum() / max(1, len(picked) ** 2 - len(picked))
+
+
+def _with_likenesses(picked: Tensor, alike: Tensor) -> Tensor:
+    """`picked`, the second half replaced by words that sound like those of the first half."""
+    half = len(picked) // 2
+    chances = alike[picked[:half]].square() + LEAST_CHANCE
+    chances[torch.arange(half), picked[:half]] = 0
+    others = torch.multinomial(chances, 1)[:, 0] if half else picked[:0]
+    return torch.cat([picked[: len(picked) - half], others])
+
+
+def _voices(settings: WordAutoencoderSettings, rng: np.random.Generator) -> np.ndarray:
+    """Which voice each word of a batch is read in, int [batch]; 0 is its own."""
+    if not settings.other_voices:
+        return np.zeros(settings.batch, int)
+    others = rng.integers(1, settings.other_voices + 1, settings.batch)
+    return np.where(rng.random(settings.batch) < OTHER_VOICE_SHARE, others, 0)
+
+
 def train_word_autoencoder(
     home: Home,
     manifest: Manifest,
@@ -125,36 +171,59 @@ def train_word_autoencoder(
     """
     words = remembered_words(home, manifest)
     mel_network = load_mel_autoencoder(home, mel.sha, device)
-    vectors = code_vectors(mel_network, [word.features for word in words], device)
-    frames = torch.tensor([len(word.features) for word in words], device=device)
-    steps = torch.tensor([len(v) for v in vectors], device=device)
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
+    seen, held_out = held_out_words(len(words), rng)
+    features = [word.features for word in words]
+    vectors = code_vectors(mel_network, features, device)
+    frames = torch.tensor([len(word) for word in features], device=device)
+    steps = torch.tensor([len(v) for v in vectors], device=device)
     network = WordAutoencoder(settings, vectors[0].shape[1])
     if parent:
         network.load_state_dict(checkpoints.weights(home, MODEL, parent.sha))
     network.to(device)
     network.fit_scale(torch.cat(vectors), frames)
     normal = nn.utils.rnn.pad_sequence([network.normalise(v) for v in vectors], True)
-    lengths = (frames.float().log() - network.length_mean) / network.length_spread
+    voices = [normal]
+    for _ in range(settings.other_voices):
+        others = code_vectors(mel_network, [another_voice(w, rng) for w in features], device)
+        voices.append(nn.utils.rnn.pad_sequence([network.normalise(v) for v in others], True))
+    read = torch.stack(voices)
+    lengths = network.normal_length(frames)
+    alike = torch.eye(len(words))
+    if settings.likeness_weight:
+        alike[np.ix_(seen, seen)] = torch.from_numpy(likeness([words[i] for i in seen]))
+    alike = alike.to(device)
     optimise = optimizer(network, settings.learning_rate, settings.weight_decay)
-    seen, held_out = held_out_words(len(words), rng)
 
     def step(index: int, spent: float) -> dict[str, float]:
         set_rate(optimise, settings.learning_rate, index, spent)
         picked = torch.from_numpy(rng.choice(seen, settings.batch)).to(device)
-        truth = normal[picked, : int(steps[picked].max())]
-        codes = network.encode(truth, steps[picked])
+        if settings.likeness_weight:
+            picked = _with_likenesses(picked, alike)
+        longest = int(steps[picked].max())
+        truth = normal[picked, :longest]
+        voice = torch.from_numpy(_voices(settings, rng)).to(device)
+        codes = network.encode(read[voice, picked, :longest], steps[picked])
         noisy = codes + settings.code_noise * torch.randn_like(codes)
-        written = network.decode(noisy, frames[picked], truth.shape[1])
-        reconstruction = masked_error(written, truth, steps[picked])
-        length = (network.log_length(noisy) - lengths[picked]).square().mean()
-        loss = reconstruction + settings.length_weight * length
+        written = network.decode(noisy, frames[picked], longest)
+        losses = {
+            "reconstruction": masked_error(written, truth, steps[picked]),
+            "length": (network.log_length(noisy) - lengths[picked]).square().mean(),
+        }
+        weights = {"reconstruction": 1.0, "length": settings.length_weight}
+        if settings.likeness_weight:
+            losses["likeness"] = likeness_error(codes, picked, alike)
+            weights["likeness"] = settings.likeness_weight * min(1.0, spent / LIKENESS_RAMP)
+        if settings.cycle_weight:
+            again = network.encode(written, steps[picked])
+            losses["cycle"] = (again - noisy.detach().clamp(-1, 1)).square().mean()
+            weights["cycle"] = settings.cycle_weight
         optimise.zero_grad()
-        loss.backward()
+        torch.stack([weights[name] * loss for name, loss in losses.items()]).sum().backward()
         nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
         optimise.step()
-        return {"reconstruction": reconstruction.item(), "length": length.item()}
+        return {name: loss.item() for name, loss in losses.items()}
 
     history = run(MODEL, step, settings.budget, settings.batch, report)
     metrics = history.metrics()
