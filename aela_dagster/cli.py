@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.table import Table
 from rich.tree import Tree
 
@@ -274,10 +273,6 @@ def doctor(home: HomeOption = None) -> None:
     console.print(table)
     if not all(finding.ok for finding in examined):
         raise typer.Exit(1)
-
-
-def print_markdown(text: str) -> None:
-    console.print(Markdown(text))
 
 
 if __name__ == "__main__":

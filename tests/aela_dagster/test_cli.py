@@ -68,5 +68,3 @@ def test_doctor_finds_a_folder_that_cannot_be_written(tmp_path: Path):
     result = _aela("doctor", "--home", str(blocked))
     assert result.returncode == 1 and "cannot be written" in result.stdout
     assert _aela("doctor", "--home", str(tmp_path / "data")).returncode == 0
-
-

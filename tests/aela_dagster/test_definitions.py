@@ -7,10 +7,23 @@ import dagster as dg
 from aela_dagster.definitions import defs
 
 HEAVY = ("torch", "torchaudio", "torchvision", "librosa", "moviepy", "matplotlib", "sklearn")
-ASSETS = (
-    "frames clips memory image_encoder mel_autoencoder word_autoencoder image_embeddings "
-    "word_embeddings pairs associator generation predictions spoken_video evaluation report"
-).split()
+ASSETS = {
+    "frames",
+    "clips",
+    "memory",
+    "image_encoder",
+    "mel_autoencoder",
+    "word_autoencoder",
+    "image_embeddings",
+    "word_embeddings",
+    "pairs",
+    "associator",
+    "generation",
+    "predictions",
+    "spoken_video",
+    "evaluation",
+    "report",
+}
 
 
 def test_the_code_location_loads_without_any_heavy_module():
@@ -25,7 +38,7 @@ def test_the_code_location_loads_without_any_heavy_module():
 def test_the_definitions_are_valid_and_complete():
     dg.Definitions.validate_loadable(defs)
     graph = defs.resolve_asset_graph()
-    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == set(ASSETS)
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == ASSETS
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.description and node.owners and node.group_name != "default", key
