@@ -14,6 +14,9 @@ from scipy.fft import dct
 
 from aela.speech.words import Word
 
+MOST_COMPARED = 600  # words, which takes about 20 s
+UNKNOWN = -1.0
+
 COEFFICIENTS = 12
 HIGHEST_BAND = 104  # about 8 kHz: above it recordings differ more than words
 SLOPE_FRAMES = 9
@@ -23,11 +26,20 @@ NEIGHBOURS = 20
 ALIKE_QUANTILE, UNLIKE_QUANTILE = 0.02, 0.5  # of the distances: likeness 1, and likeness 0
 
 
-def likeness(words: list[Word]) -> np.ndarray:
-    """How alike words sound: 1 for the same, 0 for the unlike half, float32 [words, words].
+def likeness(words: list[Word], rng: np.random.Generator) -> np.ndarray:
+    """How alike words sound, float32 [words, words]: 1 for the same, 0 for the unlike half.
 
-    The time it takes grows with the square of the number of words: about 1 s for 130.
+    The time it takes grows with the square of the number of words: 1 s for 130. Of more than
+    MOST_COMPARED that many are drawn; for the others nothing is known, which is UNKNOWN.
     """
+    alike = np.full((len(words), len(words)), UNKNOWN, np.float32)
+    drawn = np.sort(rng.permutation(len(words))[:MOST_COMPARED])
+    alike[np.ix_(drawn, drawn)] = _likeness([words[i] for i in drawn])
+    np.fill_diagonal(alike, 1.0)
+    return alike
+
+
+def _likeness(words: list[Word]) -> np.ndarray:
     count = len(words)
     frames = [cepstra(word.features) for word in words]
     distances = np.zeros((count, count))
@@ -45,9 +57,7 @@ def likeness(words: list[Word]) -> np.ndarray:
     own = np.sort(np.where(apart, averaged, np.inf), 1)[:, :around].mean(1)
     scaled = averaged - (own[:, None] + own) / 2
     low, high = np.quantile(scaled[apart], [ALIKE_QUANTILE, UNLIKE_QUANTILE])
-    alike = np.clip((high - scaled) / max(high - low, 1e-6), 0, 1) ** 2
-    np.fill_diagonal(alike, 1.0)
-    return alike.astype(np.float32)
+    return np.clip((high - scaled) / max(high - low, 1e-6), 0, 1) ** 2
 
 
 def cepstra(features: np.ndarray) -> np.ndarray:

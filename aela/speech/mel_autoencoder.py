@@ -19,6 +19,7 @@ from aela.memory.manifest import Manifest
 from aela.speech.mel import BANDS, HOP_S
 from aela.speech.schedule import optimizer, set_rate
 from aela.speech.settings import MelAutoencoderSettings, from_card
+from aela.speech.trial import Trial
 from aela.speech.words import remembered_words
 from aela.storage import Home
 
@@ -29,9 +30,6 @@ WIDTHS = (1, 1, 1.5, 2, 3, 4)  # channels of the first six convolutions, relativ
 GROUPS = 8  # of the group norms
 DOWN_IN_TIME = (False, True, False, True, False, False)
 UP_IN_TIME = (False, False, True, False, True, False)
-
-HELD_OUT_SHARE = 0.1
-FEWEST_HELD_OUT_FROM = 20  # with fewer words none is held out
 
 
 class MelAutoencoder(nn.Module):
@@ -108,13 +106,6 @@ def masked_error(predicted: Tensor, truth: Tensor, lengths: Tensor) -> Tensor:
     return (predicted - truth)[inside].square().mean()
 
 
-def held_out_words(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the words to train on, and of those held out of training to measure it."""
-    order = rng.permutation(count)
-    out = int(count * HELD_OUT_SHARE) if count >= FEWEST_HELD_OUT_FROM else 0
-    return np.sort(order[out:]), np.sort(order[:out])
-
-
 def train_mel_autoencoder(
     home: Home,
     manifest: Manifest,
@@ -138,12 +129,19 @@ def train_mel_autoencoder(
         network.load_state_dict(checkpoints.weights(home, MODEL, parent.sha))
     network.to(device)
     optimise = optimizer(network, settings.learning_rate, settings.weight_decay)
-    seen, held_out = held_out_words(len(words), rng)
     crop = max(STRIDE, round(max(settings.crop_s, settings.block_s) / HOP_S))
+
+    @torch.no_grad()
+    def measure(numbers: np.ndarray, name: str) -> dict[str, float]:
+        features, lengths = padded_batch([words[i] for i in numbers])
+        features, lengths = features.to(device), lengths.to(device)
+        return {f"{name}_mel": masked_error(network(features), features, lengths).item()}
+
+    trial = Trial(len(words), rng, measure)
 
     def step(index: int, spent: float) -> dict[str, float]:
         set_rate(optimise, settings.learning_rate, index, spent)
-        picked = [words[i] for i in rng.choice(seen, settings.batch)]
+        picked = [words[i] for i in rng.choice(trial.words(spent), settings.batch)]
         starts = [rng.integers(max(1, len(word) - crop + 1)) for word in picked]
         features, lengths = padded_batch(
             [word[at : at + crop] for word, at in zip(picked, starts, strict=True)]
@@ -156,12 +154,7 @@ def train_mel_autoencoder(
         return {"mel": loss.item()}
 
     history = run(MODEL, step, settings.budget, settings.batch, report)
-    metrics = history.metrics()
-    if len(held_out):
-        with torch.inference_mode():
-            features, lengths = padded_batch([words[i] for i in held_out])
-            features, lengths = features.to(device), lengths.to(device)
-            metrics["held_out_mel"] = masked_error(network(features), features, lengths).item()
+    metrics = {**history.metrics(), **trial.figures}
     card = Card(
         MODEL,
         checkpoints.settings_dict(settings),

@@ -146,14 +146,14 @@ ARTICLE_WORD = WordAutoencoderSettings(Budget(steps=6000), size=256, learning_ra
 
 DEFAULT_MEL = MelAutoencoderSettings(Budget(steps=400, minutes=3))
 DEFAULT_WORD = WordAutoencoderSettings(
-    Budget(steps=700, minutes=3),
+    Budget(steps=800, minutes=3),
     batch=48,
     length_weight=2.0,
     code_noise=0.3,
     less_colour=0.7,
-    likeness_weight=10.0,
-    cycle_weight=0.5,
-    other_voices=12,
+    likeness_weight=15.0,
+    cycle_weight=1.0,
+    other_voices=16,
 )
 """Preset aela1: together at most six minutes."""
 

@@ -13,16 +13,16 @@ from aela.learning import checkpoints
 from aela.learning.checkpoints import Card, Checkpoint
 from aela.learning.loop import Report, run, silent
 from aela.memory.manifest import Manifest
-from aela.speech.likeness import likeness
+from aela.speech.likeness import UNKNOWN, likeness
 from aela.speech.mel_autoencoder import (
     STRIDE,
     MelAutoencoder,
-    held_out_words,
     load_mel_autoencoder,
     masked_error,
 )
 from aela.speech.schedule import optimizer, set_rate
 from aela.speech.settings import WordAutoencoderSettings
+from aela.speech.trial import Trial
 from aela.speech.voices import another_voice
 from aela.speech.words import remembered_words
 from aela.storage import Home
@@ -36,6 +36,7 @@ GRADIENT_NORM = 1.0
 ALIKE_WEIGHT = 4.0
 LIKENESS_RAMP = 0.3  # share of the budget: before there is something to tell apart, all collapses
 LEAST_CHANCE = 1e-9  # of a word to be drawn as the likeness of another
+MOST_MEASURED = 256  # words, for the figures on the card
 OTHER_VOICE_SHARE = 0.75  # of the words in a batch, when there are other voices
 
 
@@ -124,7 +125,7 @@ def likeness_error(codes: Tensor, picked: Tensor, alike: Tensor) -> Tensor:
 
     Args:
         codes: [batch, code], the codes of the words numbered `picked`, int [batch].
-        alike: [words, words], 0 to 1.
+        alike: [words, words], 0 to 1, or UNKNOWN.
 
     Returns:
         Mean squared error, in which alike pairs, being few, count ALIKE_WEIGHT times more.
@@ -132,13 +133,14 @@ def likeness_error(codes: Tensor, picked: Tensor, alike: Tensor) -> Tensor:
     directions = nn.functional.normalize(codes, dim=1)
     wanted = alike[picked][:, picked]
     errors = (directions @ directions.T - wanted).square() * (1 + ALIKE_WEIGHT * wanted)
-    return errors[picked[:, None] != picked].sum() / max(1, len(picked) ** 2 - len(picked))
+    counts = (picked[:, None] != picked) & (wanted != UNKNOWN)
+    return errors[counts].sum() / max(1, int(counts.sum()))
 
 
 def _with_likenesses(picked: Tensor, alike: Tensor) -> Tensor:
     """`picked`, the second half replaced by words that sound like those of the first half."""
     half = len(picked) // 2
-    chances = alike[picked[:half]].square() + LEAST_CHANCE
+    chances = alike[picked[:half]].clamp_min(0).square() + LEAST_CHANCE
     chances[torch.arange(half), picked[:half]] = 0
     others = torch.multinomial(chances, 1)[:, 0] if half else picked[:0]
     return torch.cat([picked[: len(picked) - half], others])
@@ -173,40 +175,52 @@ def train_word_autoencoder(
     mel_network = load_mel_autoencoder(home, mel.sha, device)
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    seen, held_out = held_out_words(len(words), rng)
     features = [word.features for word in words]
-    vectors = code_vectors(mel_network, features, device)
     frames = torch.tensor([len(word) for word in features], device=device)
-    steps = torch.tensor([len(v) for v in vectors], device=device)
-    network = WordAutoencoder(settings, vectors[0].shape[1])
+    steps = torch.tensor([mel_network.steps(len(word)) for word in features], device=device)
+    voices = [code_vectors(mel_network, features, device)]  # voices[0] is the word's own
+    for _ in range(settings.other_voices):
+        changed = [another_voice(word, rng) for word in features]
+        voices.append(code_vectors(mel_network, changed, device))
+    network = WordAutoencoder(settings, mel_network.settings.code)
     if parent:
         network.load_state_dict(checkpoints.weights(home, MODEL, parent.sha))
     network.to(device)
-    network.fit_scale(torch.cat(vectors), frames)
-    normal = nn.utils.rnn.pad_sequence([network.normalise(v) for v in vectors], True)
-    voices = [normal]
-    for _ in range(settings.other_voices):
-        others = code_vectors(mel_network, [another_voice(w, rng) for w in features], device)
-        voices.append(nn.utils.rnn.pad_sequence([network.normalise(v) for v in others], True))
-    read = torch.stack(voices)
+    network.fit_scale(torch.cat(voices[0]), frames)
     lengths = network.normal_length(frames)
-    alike = torch.eye(len(words))
+    alike = torch.eye(len(words), device=device)
     if settings.likeness_weight:
-        alike[np.ix_(seen, seen)] = torch.from_numpy(likeness([words[i] for i in seen]))
-    alike = alike.to(device)
+        alike = torch.from_numpy(likeness(words, rng)).to(device)
     optimise = optimizer(network, settings.learning_rate, settings.weight_decay)
+
+    def batch(picked: Tensor, chosen: np.ndarray) -> Tensor:
+        """The picked words, each in its chosen voice: normalised [batch, most steps, vector]."""
+        vectors = [voices[v][i] for v, i in zip(chosen, picked.tolist(), strict=True)]
+        return network.normalise(nn.utils.rnn.pad_sequence(vectors, True))
+
+    @torch.no_grad()
+    def measure(numbers: np.ndarray, name: str) -> dict[str, float]:
+        picked = torch.from_numpy(numbers).to(device)
+        truth = batch(picked, np.zeros(len(picked), int))
+        codes = network.encode(truth, steps[picked])
+        written = network.decode(codes, frames[picked], truth.shape[1])
+        off = (network.frames(codes) / frames[picked] - 1).abs()
+        return {
+            f"{name}_reconstruction": masked_error(written, truth, steps[picked]).item(),
+            f"{name}_length_error": off.median().item(),
+        }
+
+    trial = Trial(len(words), rng, measure)
 
     def step(index: int, spent: float) -> dict[str, float]:
         set_rate(optimise, settings.learning_rate, index, spent)
-        picked = torch.from_numpy(rng.choice(seen, settings.batch)).to(device)
+        picked = torch.from_numpy(rng.choice(trial.words(spent), settings.batch)).to(device)
         if settings.likeness_weight:
             picked = _with_likenesses(picked, alike)
-        longest = int(steps[picked].max())
-        truth = normal[picked, :longest]
-        voice = torch.from_numpy(_voices(settings, rng)).to(device)
-        codes = network.encode(read[voice, picked, :longest], steps[picked])
+        truth = batch(picked, np.zeros(settings.batch, int))
+        codes = network.encode(batch(picked, _voices(settings, rng)), steps[picked])
         noisy = codes + settings.code_noise * torch.randn_like(codes)
-        written = network.decode(noisy, frames[picked], longest)
+        written = network.decode(noisy, frames[picked], truth.shape[1])
         losses = {
             "reconstruction": masked_error(written, truth, steps[picked]),
             "length": (network.log_length(noisy) - lengths[picked]).square().mean(),
@@ -226,17 +240,8 @@ def train_word_autoencoder(
         return {name: loss.item() for name, loss in losses.items()}
 
     history = run(MODEL, step, settings.budget, settings.batch, report)
-    metrics = history.metrics()
-    for name, numbers in (("seen", seen), ("held_out", held_out)):
-        if len(numbers):
-            chosen = torch.from_numpy(numbers).to(device)
-            with torch.inference_mode():
-                codes = network.encode(normal[chosen], steps[chosen])
-                written = network.decode(codes, frames[chosen], normal.shape[1])
-                off = (network.frames(codes) / frames[chosen] - 1).abs()
-                error = masked_error(written, normal[chosen], steps[chosen])
-            metrics[f"{name}_reconstruction"] = error.item()
-            metrics[f"{name}_length_error"] = off.median().item()
+    some = rng.permutation(len(words))[:MOST_MEASURED]
+    metrics = {**history.metrics(), **trial.figures, **measure(some, "seen")}
     card = Card(
         MODEL,
         checkpoints.settings_dict(settings),

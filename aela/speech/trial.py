@@ -1,0 +1,41 @@
+"""Words kept aside for the first part of a training, to measure it on what it has not seen."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+HELD_OUT_SHARE = 0.1
+MOST_HELD_OUT = 32
+FEWEST_WORDS = 20  # with fewer, none is held out
+UNTIL_SPENT = 0.6  # of the budget
+
+
+class Trial:
+    """Holds a share of the words out, measures on them, and then lets them in.
+
+    No word is lost to the measurement: what was remembered once must be learned too.
+
+    Args:
+        count: number of words.
+        measure: called once with the numbers of the held-out words and "held_out".
+    """
+
+    def __init__(
+        self,
+        count: int,
+        rng: np.random.Generator,
+        measure: Callable[[np.ndarray, str], dict[str, float]],
+    ) -> None:
+        order = rng.permutation(count)
+        out = min(MOST_HELD_OUT, int(count * HELD_OUT_SHARE)) if count >= FEWEST_WORDS else 0
+        self.seen, self.held_out = np.sort(order[out:]), np.sort(order[:out])
+        self.measure = measure
+        self.figures: dict[str, float] = {}
+
+    def words(self, spent: float) -> np.ndarray:
+        """Numbers of the words to train on when `spent` (0 to 1) of the budget is used up."""
+        if spent >= UNTIL_SPENT and len(self.held_out):
+            self.figures = self.measure(self.held_out, "held_out")
+            self.seen = np.sort(np.concatenate([self.seen, self.held_out]))
+            self.held_out = self.held_out[:0]
+        return self.seen
