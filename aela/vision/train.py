@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from aela.learning import checkpoints, loop
 from aela.learning.checkpoints import Card, Checkpoint
@@ -139,7 +139,7 @@ def _learn(
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
     )
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(EMA), use_buffers=True)
+    average = AveragedModel(network, avg_fn=_running_mean, use_buffers=True)
     queues = (Queue(settings.queue), Queue(settings.queue))
     random = torch.Generator().manual_seed(seed)
     views = Views(settings, random)
@@ -175,10 +175,16 @@ def _learn(
     network.load_state_dict(average.module.state_dict())
     used = _prototypes_used(network, prototypes, frames.pictures, settings, device)
     return history, {
+        "frames": float(n),
         "prototypes": float(number),
         "loss_of_chance": math.log(number),
         "prototypes_used": used,
     }
+
+
+def _running_mean(mean: torch.Tensor, new: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+    """Over the last tenth of all steps until that is a hundred, so that the start is forgotten."""
+    return mean + (new - mean) * max(1 - EMA, 10 / (float(count) + 10))
 
 
 def _schedule(spent: float) -> float:

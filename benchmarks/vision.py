@@ -1,0 +1,193 @@
+"""How well the image encoder tells things apart, and how much of that is due to what.
+
+    python benchmarks/vision.py BENCH_FOLDER [--seeds 0 1 2] [--steps 900] [--only default ...]
+
+BENCH_FOLDER holds videos in `train/` and `test/` and a `labels.json` with, for each video, `file`,
+`blur_intervals` and `segments` ({start, end, object, kind, occluded}) and `utterances`. Labels only
+score: an image gets the label of most of its five nearest remembered frames. A frame is scored
+between half a second after its segment begins and the segment's first word; a segment is right
+when most of its frames are. Prints a Markdown table; spreads are over the seeds.
+"""
+
+import argparse
+import dataclasses
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from sklearn.metrics import roc_auc_score
+from torch.nn import functional as F
+from upath import UPath
+
+from aela.capture import CaptureSettings, capture
+from aela.learning.loop import Budget
+from aela.memory import manifest as manifests
+from aela.memory import store, videos
+from aela.mimicry.novelty import novelty
+from aela.storage import Home
+from aela.vision.encoder import load_image_encoder, untrained_image_encoder
+from aela.vision.pictures import decode, squeezed
+from aela.vision.settings import DEFAULT, ImageEncoderSettings
+from aela.vision.train import train_image_encoder
+
+NEIGHBOURS = 5
+NOVELTY_NEIGHBOURS = 4
+SETTLED_S = 0.5
+PLAIN = dataclasses.replace(DEFAULT, look="whole", second_view_s=0.0, covered=0.0)
+TRAINED = {
+    "SwAV on the whole frame": PLAIN,
+    "SwAV on the thing": dataclasses.replace(PLAIN, look="thing"),
+    "... and another frame as second view": dataclasses.replace(DEFAULT, covered=0.0),
+    "... and arms in front": dataclasses.replace(DEFAULT, second_view_s=0.0),
+    "default (both)": DEFAULT,
+}
+
+Embed = Callable[[pa.Table], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the labels say of one frame."""
+
+    thing: str | None
+    kind: str
+    group: str
+    segment: str
+    scored: bool
+    blurred: bool
+
+
+def know(labels: dict, time_s: float) -> Known | None:
+    """None between segments."""
+    for number, segment in enumerate(labels["segments"]):
+        if segment["start"] <= time_s < segment["end"]:
+            words = [u["start"] for u in labels["utterances"] if u["start"] >= segment["start"]]
+            end_s = min([segment["end"], *words])
+            hidden = "occluded" if segment.get("occluded") else "clear"
+            return Known(
+                segment.get("object"),
+                segment.get("kind", "known"),
+                f"{Path(labels['file']).stem.removeprefix('test_')} {hidden}",
+                f"{labels['file']} {number}",
+                segment["start"] + SETTLED_S <= time_s < end_s,
+                any(start <= time_s <= end for start, end in labels["blur_intervals"]),
+            )
+    return None
+
+
+def ingest(home: Home, bench: Path, labels: list[dict]) -> dict[str, list[Known | None]]:
+    """Remember all videos; returns what the labels say of each frame, by video."""
+    known = {}
+    for video in labels:
+        folder = Path(video["file"]).parent.name
+        if folder not in ("train", "test"):
+            continue
+        role = "learn" if folder == "train" else "watch"
+        record = videos.take_in(home, UPath(bench / video["file"]), role, move=False)
+        store.remember(home, record, capture(bench / video["file"], CaptureSettings()))
+        times = store.read_frames(home, record.video, ["time_s"])["time_s"].to_pylist()
+        known[record.video] = [know(video, time_s) for time_s in times]
+    return known
+
+
+def score(home: Home, known: dict[str, list[Known | None]], embed: Embed) -> dict[str, float]:
+    """Shares of right frames and segments by group, and areas under the curve of novelty."""
+    rows: dict[str, tuple[list, list]] = {"learn": ([], []), "watch": ([], [])}
+    for entry in store.remembered(home):
+        vectors = embed(store.read_frames(home, entry.video))
+        for vector, what in zip(vectors, known[entry.video], strict=True):
+            if what and not what.blurred:
+                rows[entry.role][0].append(vector)
+                rows[entry.role][1].append(what)
+    memory, things = np.stack(rows["learn"][0]), np.array([w.thing for w in rows["learn"][1]])
+    images, whats = np.stack(rows["watch"][0]), rows["watch"][1]
+    similarity = images @ memory.T
+    nearest = np.argsort(-similarity, axis=1)[:, :NEIGHBOURS]
+    frames: dict[str, list[bool]] = {}
+    votes: dict[str, tuple[Known, Counter]] = {}
+    for row, what in enumerate(whats):
+        if what.kind != "known" or not what.scored:
+            continue
+        ballot: Counter = Counter()
+        for column in nearest[row]:
+            ballot[things[column]] += similarity[row, column]
+        answer = ballot.most_common(1)[0][0]
+        frames.setdefault(what.group, []).append(answer == what.thing)
+        votes.setdefault(what.segment, (what, Counter()))[1][answer] += 1
+    segments: dict[str, list[bool]] = {}
+    for what, votes_cast in votes.values():
+        right = votes_cast.most_common(1)[0][0] == what.thing
+        segments.setdefault(what.group, []).append(right)
+    result = {f"{group}: frames": float(np.mean(frames[group])) for group in sorted(frames)}
+    result |= {f"{group}: segments": float(np.mean(segments[group])) for group in sorted(segments)}
+    far = novelty(images, memory, NOVELTY_NEIGHBOURS)
+    with_strangers = {what.segment.split()[0] for what in whats if what.kind != "known"}
+    compared = np.array([what.segment.split()[0] in with_strangers for what in whats])
+    kinds = np.array([what.kind for what in whats])
+    strange = sorted(set(kinds[compared]) - {"known"})
+    for kind in strange:
+        chosen = compared & ((kinds == "known") | (kinds == kind))
+        result[f"AUROC {kind}"] = float(roc_auc_score(kinds[chosen] == kind, far[chosen]))
+    return result
+
+
+def raw_pixels(frames: pa.Table) -> np.ndarray:
+    """The whole frame at 32 x 32."""
+    pictures = torch.stack([squeezed(decode(j), 32) for j in frames["jpeg"].to_pylist()])
+    return F.normalize((pictures - 0.45).flatten(1), dim=1).numpy()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How well the image encoder tells things apart")
+    parser.add_argument("bench", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--steps", type=int, default=DEFAULT.budget.steps)
+    parser.add_argument("--only", nargs="+", choices=TRAINED, default=list(TRAINED))
+    arguments = parser.parse_args()
+    labels = json.loads((arguments.bench / "labels.json").read_text())["videos"]
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home.at(folder)
+        known = ingest(home, arguments.bench, labels)
+        manifest = manifests.take(home)
+        print(f"{manifest.frames} frames in memory, {arguments.steps} steps\n")
+
+        def trained(settings: ImageEncoderSettings, seed: int) -> Embed:
+            settings = dataclasses.replace(settings, budget=Budget(steps=arguments.steps))
+            checkpoint = train_image_encoder(home, manifest, settings, seed=seed)
+            return load_image_encoder(home, checkpoint.sha).embed
+
+        def untrained(settings: ImageEncoderSettings, seed: int) -> Embed:
+            return untrained_image_encoder(settings, seed).embed
+
+        makers: dict[str, tuple[Callable[[int], Embed], list[int]]] = {
+            "raw pixels": (lambda seed: raw_pixels, [0]),
+            "untrained, whole frame": (lambda seed: untrained(PLAIN, seed), arguments.seeds),
+            "untrained, thing": (lambda seed: untrained(DEFAULT, seed), arguments.seeds),
+        }
+        for name in arguments.only:
+            settings = TRAINED[name]
+            makers[name] = (lambda seed, s=settings: trained(s, seed), arguments.seeds)
+        for number, (name, (make, seeds)) in enumerate(makers.items()):
+            start = time.monotonic()
+            scores = [score(home, known, make(seed)) for seed in seeds]
+            seconds = (time.monotonic() - start) / len(seeds)
+            if number == 0:
+                print("| | " + " | ".join(scores[0]) + " | seconds |")
+                print("|---" * (len(scores[0]) + 2) + "|")
+            cells = []
+            for column in scores[0]:
+                values = [100 * s[column] for s in scores]
+                spread = f" ± {np.std(values):.0f}" if len(values) > 1 else ""
+                cells.append(f"{np.mean(values):.0f}{spread}")
+            print(f"| {name} | " + " | ".join(cells) + f" | {seconds:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
