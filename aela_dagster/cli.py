@@ -158,6 +158,9 @@ def add(
 def up(
     home: HomeOption = None,
     port: Annotated[int, typer.Option(help="Port of the UI.", min=1, max=65535)] = 3000,
+    preset: PresetOption = "aela1",
+    effort: EffortOption = 1.0,
+    device: DeviceOption = "auto",
 ) -> None:
     """Open the UI, and learn from and watch whatever is dropped into the inbox.
 
@@ -179,7 +182,13 @@ def up(
     )
     command = [sys.executable, "-m", "dagster", "dev", "-m", "aela_dagster.definitions"]
     command += ["-h", "127.0.0.1", "-p", str(port)]
-    environment = {**os.environ, "DAGSTER_HOME": str(folder)}
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(folder),
+        "AELA_PRESET": preset,
+        "AELA_EFFORT": str(effort),
+        "AELA_DEVICE": device,
+    }
     try:
         sys.exit(subprocess.run(command, env=environment, check=False).returncode)
     except KeyboardInterrupt:

@@ -50,6 +50,7 @@ defs = dg.Definitions(
         "checkpoints": Checkpoints(memory=the_memory),
         "compute": Compute(
             preset=os.environ.get("AELA_PRESET", DEFAULT_PRESET),
+            effort=float(os.environ.get("AELA_EFFORT", "1")),
             device=os.environ.get("AELA_DEVICE", "auto"),
         ),
     },

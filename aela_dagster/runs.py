@@ -95,6 +95,14 @@ class Runner:
 
 
 def _why(result: dg.ExecuteInProcessResult) -> str:
+    for check in result.get_asset_check_evaluations():
+        if not check.passed and check.blocking:
+            measured = ", ".join(f"{k} {v.value}" for k, v in check.metadata.items())
+            return (
+                f"{check.asset_key.to_user_string()} did not pass its check {check.check_name} "
+                f"({measured}), so what was learned before stays in use; add videos, or train "
+                "longer with a larger --effort."
+            )
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data

@@ -22,6 +22,9 @@ from assets import common
 from resources.memory import Memory
 
 MOST_REQUESTS = 20  # runs asked for in one tick
+MOST_TRIES = 3  # of what fails again and again
+MANIFEST_TAG = "aela/manifest"
+GENERATION_TAG = "aela/generation"
 MOST_HASHED_BYTES = 4 << 30  # taken in during one tick, to stay within its minute
 SETTLED_S = 2.0  # a file untouched for so long, and as large as at the last tick, is whole
 UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp")
@@ -49,7 +52,10 @@ def inbox(context: dg.SensorEvaluationContext, memory: Memory) -> dg.SensorResul
             size, changed = file.stat().st_size, file.stat().st_mtime
             name = home.relative(file)
             same = before["seen"].get(name) == [size, changed]
-            if not same or time.time() - changed < SETTLED_S or hashed > MOST_HASHED_BYTES:
+            if not same or time.time() - changed < SETTLED_S or hashed > MOST_TRIES = 3  # of what fails again and again
+MANIFEST_TAG = "aela/manifest"
+GENERATION_TAG = "aela/generation"
+MOST_HASHED_BYTES:
                 seen[name] = [size, changed]
                 continue
             hashed += size
@@ -127,7 +133,14 @@ def learning(context: dg.SensorEvaluationContext, memory: Memory) -> dg.RunReque
         return dg.SkipReason(f"Waiting until {len(waiting)} videos are ingested.")
     if _in_progress(context, learn.name):
         return dg.SkipReason("A training is in progress.")
-    return dg.RunRequest(run_key=f"{manifest.sha}:{current.sha if current else 'first'}")
+    tags = {MANIFEST_TAG: manifest.sha}
+    tries = _tries(context, learn.name, tags)
+    if tries == MOST_TRIES:
+        return dg.SkipReason(
+            f"Learning from this memory failed {MOST_TRIES} times; see why in the runs of the job "
+            "learn, then launch it by hand or drop in another video."
+        )
+    return dg.RunRequest(run_key=f"{manifest.sha}:{tries}", tags=tags)
 
 
 @dg.sensor(
@@ -147,10 +160,18 @@ def watching(
     missing = [e.video for e in store.remembered(home, role="watch") if e.video not in done]
     if not missing:
         return dg.SkipReason("Every watched video has the current generation's predictions.")
-    return [
-        dg.RunRequest(run_key=f"{video}:{generation.sha}", partition_key=video)
-        for video in missing[:MOST_REQUESTS]
-    ]
+    requests = []
+    for video in missing:
+        tags = {GENERATION_TAG: generation.sha}
+        tries = _tries(context, watch.name, {**tags, "dagster/partition": video})
+        if tries < MOST_TRIES:
+            run_key = f"{video}:{generation.sha}:{tries}"
+            requests.append(dg.RunRequest(run_key=run_key, partition_key=video, tags=tags))
+        if len(requests) == MOST_REQUESTS:
+            break
+    return requests or dg.SkipReason(
+        f"Watching failed {MOST_TRIES} times for {len(missing)} videos; see the runs of watch."
+    )
 
 
 @dg.sensor(
@@ -172,6 +193,12 @@ def reporting(context: dg.SensorEvaluationContext, memory: Memory) -> dg.RunRequ
     if metrics.exists() and read_json(metrics)["predicted"] == done:
         return dg.SkipReason("The report of the current generation is up to date.")
     return dg.RunRequest(run_key=sha256(canonical_json([generation.sha, done])))
+
+
+def _tries(context: dg.SensorEvaluationContext, job: str, tags: dict[str, str]) -> int:
+    """How many runs of `job` with these tags have ended in failure."""
+    failed = RunsFilter(job_name=job, tags=tags, statuses=[DagsterRunStatus.FAILURE])
+    return context.instance.get_runs_count(failed)
 
 
 def _in_progress(context: dg.SensorEvaluationContext, job: str) -> bool:

@@ -1,6 +1,7 @@
 """Compute as a Dagster resource: the preset, the device, and trainers in processes of their own."""
 
 import sys
+import warnings
 
 import dagster as dg
 from dagster import AssetExecutionContext, PipesSubprocessClient
@@ -81,7 +82,9 @@ class Compute(dg.ConfigurableResource):
         }
         command = [sys.executable, "-m", "resources.trainer"]
         try:
-            invocation = client.run(context=context, command=command, extras=extras)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", dg.PreviewWarning)  # of Pipes' own inner workings
+                invocation = client.run(context=context, command=command, extras=extras)
         except DagsterPipesExecutionError as error:
             raise dg.Failure(
                 f"The {model} trainer was ended from outside or ran out of memory; its last lines "
