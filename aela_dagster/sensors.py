@@ -52,10 +52,7 @@ def inbox(context: dg.SensorEvaluationContext, memory: Memory) -> dg.SensorResul
             size, changed = file.stat().st_size, file.stat().st_mtime
             name = home.relative(file)
             same = before["seen"].get(name) == [size, changed]
-            if not same or time.time() - changed < SETTLED_S or hashed > MOST_TRIES = 3  # of what fails again and again
-MANIFEST_TAG = "aela/manifest"
-GENERATION_TAG = "aela/generation"
-MOST_HASHED_BYTES:
+            if not same or time.time() - changed < SETTLED_S or hashed > MOST_HASHED_BYTES:
                 seen[name] = [size, changed]
                 continue
             hashed += size
