@@ -9,6 +9,7 @@ from aela.speech.mel import HOP, WINDOW, mel_filters
 
 UNMEL_STEPS = 40  # multiplicative updates from mel to linear spectrum
 UNMEL_FLOOR = 1e-8
+FEWEST_FRAMES = WINDOW // HOP + 2  # what the phases need at least
 PHASE_STEPS = 60
 PHASE_MOMENTUM = 0.99
 
@@ -45,10 +46,14 @@ def with_phases(features: np.ndarray, seed: int = 0) -> np.ndarray:
     gram = filters.T @ filters
     for _ in range(UNMEL_STEPS):
         spectrum = spectrum * target / (gram @ spectrum + UNMEL_FLOOR)
+    frames = spectrum.shape[1]
+    spectrum = torch.nn.functional.pad(
+        spectrum, (0, max(1, FEWEST_FRAMES - frames)), mode="replicate"
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return griffinlim(
-            torch.nn.functional.pad(spectrum, (0, 1), mode="replicate"),
+        samples = griffinlim(
+            spectrum,
             torch.hann_window(WINDOW),
             WINDOW,
             HOP,
@@ -56,9 +61,10 @@ def with_phases(features: np.ndarray, seed: int = 0) -> np.ndarray:
             power=1.0,
             n_iter=PHASE_STEPS,
             momentum=PHASE_MOMENTUM,
-            length=spectrum.shape[1] * HOP,
+            length=(spectrum.shape[1] - 1) * HOP,
             rand_init=True,
-        ).numpy()
+        )
+    return samples[: frames * HOP].numpy()
 
 
 def finished(samples: np.ndarray) -> np.ndarray:

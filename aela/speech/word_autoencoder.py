@@ -37,6 +37,7 @@ ALIKE_WEIGHT = 4.0
 LIKENESS_RAMP = 0.3  # share of the budget: before there is something to tell apart, all collapses
 LEAST_CHANCE = 1e-9  # of a word to be drawn as the likeness of another
 MOST_MEASURED = 256  # words, for the figures on the card
+MOST_COPIES = 8000  # words in other voices, all together: about 30 s to make
 OTHER_VOICE_SHARE = 0.75  # of the words in a batch, when there are other voices
 
 
@@ -146,12 +147,12 @@ def _with_likenesses(picked: Tensor, alike: Tensor) -> Tensor:
     return torch.cat([picked[: len(picked) - half], others])
 
 
-def _voices(settings: WordAutoencoderSettings, rng: np.random.Generator) -> np.ndarray:
-    """Which voice each word of a batch is read in, int [batch]; 0 is its own."""
-    if not settings.other_voices:
-        return np.zeros(settings.batch, int)
-    others = rng.integers(1, settings.other_voices + 1, settings.batch)
-    return np.where(rng.random(settings.batch) < OTHER_VOICE_SHARE, others, 0)
+def _voices(count: int, batch: int, rng: np.random.Generator) -> np.ndarray:
+    """Which of `count` voices each word of a batch is read in, int [batch]; 0 is its own."""
+    if count == 1:
+        return np.zeros(batch, int)
+    others = rng.integers(1, count, batch)
+    return np.where(rng.random(batch) < OTHER_VOICE_SHARE, others, 0)
 
 
 def train_word_autoencoder(
@@ -179,7 +180,7 @@ def train_word_autoencoder(
     frames = torch.tensor([len(word) for word in features], device=device)
     steps = torch.tensor([mel_network.steps(len(word)) for word in features], device=device)
     voices = [code_vectors(mel_network, features, device)]  # voices[0] is the word's own
-    for _ in range(settings.other_voices):
+    for _ in range(min(settings.other_voices, MOST_COPIES // len(words))):
         changed = [another_voice(word, rng) for word in features]
         voices.append(code_vectors(mel_network, changed, device))
     network = WordAutoencoder(settings, mel_network.settings.code)
@@ -218,7 +219,9 @@ def train_word_autoencoder(
         if settings.likeness_weight:
             picked = _with_likenesses(picked, alike)
         truth = batch(picked, np.zeros(settings.batch, int))
-        codes = network.encode(batch(picked, _voices(settings, rng)), steps[picked])
+        codes = network.encode(
+            batch(picked, _voices(len(voices), settings.batch, rng)), steps[picked]
+        )
         noisy = codes + settings.code_noise * torch.randn_like(codes)
         written = network.decode(noisy, frames[picked], truth.shape[1])
         losses = {
