@@ -16,6 +16,8 @@ from assets import common
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
+nux:
+  enabled: false
 # Runs wait for each other beyond two at a time; trainings of one kind never overlap.
 concurrency:
   runs:
