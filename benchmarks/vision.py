@@ -1,6 +1,6 @@
 """How well the image encoder tells things apart, and how much of that is due to what.
 
-    python benchmarks/vision.py BENCH_FOLDER [--seeds 0 1 2] [--steps 900] [--only default ...]
+    python benchmarks/vision.py BENCH_FOLDER [--seeds 0 1 2] [--steps N] [--only default plain ...]
 
 BENCH_FOLDER holds videos in `train/` and `test/` and a `labels.json` with, for each video, `file`,
 `blur_intervals` and `segments` ({start, end, object, kind, occluded}) and `utterances`. Labels only
@@ -40,13 +40,17 @@ from aela.vision.train import train_image_encoder
 NEIGHBOURS = 5
 NOVELTY_NEIGHBOURS = 4
 SETTLED_S = 0.5
-PLAIN = dataclasses.replace(DEFAULT, look="whole", second_view_s=0.0, covered=0.0)
+PLAIN = dataclasses.replace(
+    DEFAULT, look="whole", described_by="last stage", second_view_s=0.0, covered=0.0, zoom=0.4
+)
 TRAINED = {
-    "SwAV on the whole frame": PLAIN,
-    "SwAV on the thing": dataclasses.replace(PLAIN, look="thing"),
-    "... and another frame as second view": dataclasses.replace(DEFAULT, covered=0.0),
-    "... and arms in front": dataclasses.replace(DEFAULT, second_view_s=0.0),
-    "default (both)": DEFAULT,
+    "default": DEFAULT,
+    # SwAV on the whole frame, then on the thing, without anything of the rest.
+    "plain": PLAIN,
+    "thing": dataclasses.replace(PLAIN, look="thing", zoom=DEFAULT.zoom),
+    "no-arms": dataclasses.replace(DEFAULT, covered=0.0),
+    "same-frame": dataclasses.replace(DEFAULT, second_view_s=0.0),
+    "last-stage": dataclasses.replace(DEFAULT, described_by="last stage"),
 }
 
 Embed = Callable[[pa.Table], np.ndarray]

@@ -1,5 +1,7 @@
 """The networks: a picture in, a unit vector out."""
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -21,20 +23,25 @@ def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     )
 
 
-def _small_resnet18(channels: int) -> nn.Sequential:
-    """ResNet18 with a 3x3 stem and fewer channels, for pictures of about 64 pixels."""
-    return nn.Sequential(
+def _small_resnet18(channels: int) -> tuple[nn.Module, list[nn.Module], list[int]]:
+    """ResNet18 with a 3x3 stem and fewer channels, for pictures of about 50 pixels."""
+    stem = nn.Sequential(
         nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(channels),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(3, stride=2, padding=1),
-        _stage(channels, channels, 1),
-        _stage(channels, 2 * channels, 2),
-        _stage(2 * channels, 4 * channels, 2),
-        _stage(4 * channels, 8 * channels, 2),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
     )
+    widths = [channels * 2**number for number in range(4)]
+    stages: list[nn.Module] = [_stage(channels, channels, 1)]
+    stages += [_stage(narrow, wide, 2) for narrow, wide in pairwise(widths)]
+    return stem, stages, widths
+
+
+def _resnet18() -> tuple[nn.Module, list[nn.Module], list[int]]:
+    whole = resnet18(weights=None)
+    stem = nn.Sequential(whole.conv1, whole.bn1, whole.relu, whole.maxpool)
+    stages: list[nn.Module] = [whole.layer1, whole.layer2, whole.layer3, whole.layer4]
+    return stem, stages, [64, 128, 256, 512]
 
 
 def on_grey(pictures: torch.Tensor) -> torch.Tensor:
@@ -44,29 +51,46 @@ def on_grey(pictures: torch.Tensor) -> torch.Tensor:
 
 
 class Network(nn.Module):
-    """ResNet18 (He et al. 2016) and SwAV's projection head of two layers."""
+    """ResNet18 (He et al. 2016) and SwAV's projection head of two layers.
+
+    `features` is the number of values of `describe`.
+    """
 
     def __init__(self, settings: ImageEncoderSettings) -> None:
         super().__init__()
-        if settings.network == "resnet18":
-            body = resnet18(weights=None)
-            self.features = body.fc.in_features
-            body.fc = nn.Identity()  # type: ignore[assignment]
-            self.body: nn.Module = body
-        else:
-            self.body = _small_resnet18(SMALL_CHANNELS)
-            self.features = 8 * SMALL_CHANNELS
+        self.described_by = settings.described_by
+        parts = _resnet18() if settings.network == "resnet18" else _small_resnet18(SMALL_CHANNELS)
+        self.stem, stages, widths = parts
+        self.stages = nn.ModuleList(stages)
+        self.features = sum(widths) if self.described_by == "all stages" else widths[-1]
         self.head = nn.Sequential(
-            nn.Linear(self.features, HIDDEN),
+            nn.Linear(widths[-1], HIDDEN),
             nn.BatchNorm1d(HIDDEN),
             nn.ReLU(inplace=True),
             nn.Linear(HIDDEN, settings.embedding),
         )
 
+    def _maps(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """The output of each stage, [n, channels, s, s]."""
+        maps = [self.stem((on_grey(pictures) - GREY) / SCALE)]
+        for stage in self.stages:
+            maps.append(stage(maps[-1]))
+        return maps[1:]
+
     def describe(self, pictures: torch.Tensor) -> torch.Tensor:
-        """float [n, 4, s, s] in [0, 1] to unit vectors of features [n, features]."""
-        return F.normalize(self.body((on_grey(pictures) - GREY) / SCALE), dim=1)
+        """Features of float [n, 4, s, s] in [0, 1]: [n, features], a unit vector for each stage.
+
+        The last stage describes the thing as a whole. The earlier ones, averaged over the figure,
+        describe its parts, which stay the same when something covers the others.
+        """
+        *parts, whole = self._maps(pictures)
+        features = [F.normalize(whole.mean(dim=(2, 3)), dim=1)]
+        if self.described_by == "all stages":
+            for part in parts:
+                weight = F.adaptive_avg_pool2d(pictures[:, 3:], (part.shape[2], part.shape[3]))
+                features.append(F.normalize((part * weight).sum(dim=(2, 3)), dim=1))
+        return torch.cat(features, dim=1)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """float [n, 4, s, s] in [0, 1] to what SwAV compares: unit vectors [n, embedding]."""
-        return F.normalize(self.head(self.body((on_grey(pictures) - GREY) / SCALE)), dim=1)
+        return F.normalize(self.head(self._maps(pictures)[-1].mean(dim=(2, 3))), dim=1)

@@ -15,7 +15,7 @@ class ImageEncoderSettings:
     Raises ValueError, in one sentence, when a value lies outside its range.
     """
 
-    budget: Budget = field(default_factory=lambda: Budget(steps=900))
+    budget: Budget = field(default_factory=lambda: Budget(steps=1500))
     """Gradient steps of the encoder, or fewer when the minutes run out first."""
 
     look: Literal["whole", "thing"] = "thing"
@@ -24,14 +24,17 @@ class ImageEncoderSettings:
     network: Literal["resnet18", "small"] = "small"
     """torchvision's ResNet18, or one of the same shape with half the channels, for small inputs."""
 
-    input_px: int = 64
+    input_px: int = 48
     """Side of the square picture that the network sees (32 to 512)."""
+
+    described_by: Literal["last stage", "all stages"] = "all stages"
+    """Which features make the embedding: the last stage knows the whole, the others the parts."""
 
     embedding: int = EMBEDDING
     """Values of an embedding (8 to 1024)."""
 
     second_view_s: float = 10.0
-    """The second view is another frame of the same video, at most so far away (0: the same)."""
+    """Half of the second views are another frame of the video, at most so far away (0: none)."""
 
     zoom: float = 0.6
     """The smallest side of a view, as a share of what is looked at (0.2 to 1)."""
@@ -48,7 +51,7 @@ class ImageEncoderSettings:
     epsilon: float = 0.05
     """Weight of the entropy in Sinkhorn's equipartition (0.001 to 1)."""
 
-    sinkhorn_iterations: int = 20
+    sinkhorn_iterations: int = 10
     """Row and column normalisations per batch (1 to 1000)."""
 
     frozen_share: float = 0.05
@@ -60,10 +63,10 @@ class ImageEncoderSettings:
     batch: int = 64
     """Frames per step; each is seen in two views (4 to 4096)."""
 
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Highest learning rate of AdamW (1e-6 to 1)."""
 
-    weight_decay: float = 1e-4
+    weight_decay: float = 1e-3
     """Of AdamW (0 to 1)."""
 
     frames_most: int = 6000
@@ -103,12 +106,14 @@ class ImageEncoderSettings:
 ARTICLE = ImageEncoderSettings(
     look="whole",
     network="resnet18",
+    described_by="last stage",
     input_px=224,
     second_view_s=0.0,
     zoom=0.4,
     covered=0.0,
     temperature=2e-2,
     epsilon=5e-3,
+    sinkhorn_iterations=100,
     batch=128,
 )
 """AELA0's article: for a GPU; a step takes about two minutes on two CPU cores."""
@@ -116,7 +121,7 @@ ARTICLE = ImageEncoderSettings(
 DEFAULT = ImageEncoderSettings()
 """About eight minutes on two CPU cores."""
 
-QUICK = ImageEncoderSettings(budget=Budget(steps=250))
+QUICK = ImageEncoderSettings(budget=Budget(steps=350))
 """About two minutes on two CPU cores, for a demonstration."""
 
 

@@ -25,9 +25,10 @@ from aela.vision.views import Views
 MODEL = "image_encoder"
 FEWEST_FRAMES = 8
 COLUMNS = ["time_s", "jpeg", "before", "after"]
+OTHER_FRAME = 0.5  # share of the second views that are drawn from around the frame
 WARM_UP = 0.05  # share of the training in which the learning rate rises
 EMA = 0.99  # the saved weights are a running mean over about a hundred steps
-WHITENING_FLOOR = 0.1  # eigenvalues below this share of the mean count as noise
+WHITENING_FLOOR = 0.5  # eigenvalues below this share of the mean count as noise
 
 
 def train_image_encoder(
@@ -150,9 +151,10 @@ def _learn(
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _schedule(spent)
         first = next(batches)
-        second = torch.tensor(
-            [frames.companion(int(row), settings.second_view_s, random) for row in first]
-        )
+        second = first.clone()
+        for place in torch.nonzero(torch.rand(len(first), generator=random) < OTHER_FRAME)[:, 0]:
+            row = frames.companion(int(first[place]), settings.second_view_s, random)
+            second[place] = row
         seen = views(frames.pictures[torch.cat([first, second])].float() / 255)
         one, other = network(seen.to(device)).chunk(2)
         loss, facts = swav_loss(
