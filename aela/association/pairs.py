@@ -38,6 +38,15 @@ def find_pairs(
     return frames, clips, distance[frames, clips]
 
 
+def video_pairs(
+    home: Home, video: str, window_s: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`find_pairs` of what memory holds of one video."""
+    times = store.read_frames(home, video, ["time_s"])["time_s"].to_numpy()
+    clips = store.read_clips(home, video, ["start_s", "end_s"])
+    return find_pairs(times, clips["start_s"].to_numpy(), clips["end_s"].to_numpy(), window_s)
+
+
 def weights(distances_s: np.ndarray, window_s: float) -> np.ndarray:
     """How sure a moment is: 1 while the word sounds, falling to 1/e at the window's edge."""
     return np.exp(-np.asarray(distances_s) / window_s)
@@ -59,11 +68,7 @@ def make_pairs(
     for entry in manifest.entries:
         if not (entry.frames and entry.clips):
             continue
-        times = store.read_frames(home, entry.video, ["time_s"])["time_s"].to_numpy()
-        clips = store.read_clips(home, entry.video, ["start_s", "end_s"])
-        frame, clip, distance = find_pairs(
-            times, clips["start_s"].to_numpy(), clips["end_s"].to_numpy(), window_s
-        )
+        frame, clip, distance = video_pairs(home, entry.video, window_s)
         columns = [[entry.video] * len(frame), frame, clip, distance, weights(distance, window_s)]
         tables.append(pa.table(columns, schema=PAIRS))
     with atomic(path) as file:

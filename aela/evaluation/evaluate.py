@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aela.association.pairs import find_pairs
+from aela.association.pairs import video_pairs
 from aela.evaluation.pictures import evenly
 from aela.evaluation.signs import SignAccuracy, sign_accuracy
 from aela.learning import embeddings
@@ -93,11 +93,7 @@ def _moments(home: Home, mimic: Mimic, manifest: Manifest, window_s: float) -> M
     for entry in manifest.entries:
         if not (entry.frames and entry.clips):
             continue
-        times = store.read_frames(home, entry.video, ["time_s"])["time_s"].to_numpy()
-        clips = store.read_clips(home, entry.video, ["start_s", "end_s"])
-        frame, clip, _ = find_pairs(
-            times, clips["start_s"].to_numpy(), clips["end_s"].to_numpy(), window_s
-        )
+        frame, clip, _ = video_pairs(home, entry.video, window_s)
         images.append(embeddings.read(home, generation.image_encoder, entry.video)[frame])
         words.append(embeddings.read(home, generation.word_autoencoder, entry.video)[clip])
     if not images:
