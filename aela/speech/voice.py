@@ -43,9 +43,8 @@ def with_phases(features: np.ndarray, seed: int = 0) -> np.ndarray:
     filters = mel_filters()
     spectrum = filters.T @ mel + UNMEL_FLOOR
     target = filters.T @ mel
-    gram = filters.T @ filters
     for _ in range(UNMEL_STEPS):
-        spectrum = spectrum * target / (gram @ spectrum + UNMEL_FLOOR)
+        spectrum = spectrum * target / (filters.T @ (filters @ spectrum) + UNMEL_FLOOR)
     frames = spectrum.shape[1]
     spectrum = torch.nn.functional.pad(
         spectrum, (0, max(1, FEWEST_FRAMES - frames)), mode="replicate"
