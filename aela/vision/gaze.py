@@ -23,7 +23,7 @@ GAIN_LIMITS = (0.5, 2.0)  # exposure differs between neighbouring views by less 
 LEAST_NOISE = 0.008  # of grey values in [0, 1]
 
 # Figure and ground. Evidence is in nats: log-odds of being figure.
-ROUNDS = 6
+ROUNDS = 4
 BINS = 8  # per colour channel; two histograms, shifted by half a bin
 LEAST_SHARE = 3e-4  # of a histogram's bin, so that rare colours decide nothing
 COLOUR_LIMIT = 3.0
@@ -163,14 +163,14 @@ def figure(frames: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
     for offset in (0, 0.5):
         red, green, blue = (frames * (BINS - 0.01) + offset).long().flatten(2).unbind(dim=1)
         codes.append((red * (BINS + 1) + green) * (BINS + 1) + blue)
-    result = torch.sigmoid(moving + 3 * middle - 2 + BORDER_EVIDENCE * border)
+    result = torch.sigmoid(2 * moving + 3 * middle - 2 + BORDER_EVIDENCE * border)
     for _ in range(ROUNDS):
         weight = result.flatten(1)
         ground = 1 - weight + BORDER_WEIGHT * border.flatten()
         colour = torch.stack([_colour_evidence(code, weight, ground) for code in codes]).mean(dim=0)
         colour = colour.view(n, SIDE, SIDE).clamp(-COLOUR_LIMIT, COLOUR_LIMIT)
         around = 4 * (_smoothed(result, 2.5) - 0.5)
-        evidence = _smoothed(colour, 0.8) + 0.6 * moving + around + 1.5 * middle - 1
+        evidence = _smoothed(colour, 0.8) + 1.5 * moving + around + 1.5 * middle - 0.3
         result = torch.sigmoid(evidence + BORDER_EVIDENCE * border)
     return result
 
