@@ -31,7 +31,7 @@ class ImageEncoderSettings:
     """Which features make the embedding: the last stage knows the whole, the others the parts."""
 
     embedding: int = EMBEDDING
-    """Values of an embedding (8 to 1024)."""
+    """Values of an embedding (8 to 256)."""
 
     second_view_s: float = 10.0
     """Half of the second views are another frame of the video, at most so far away (0: none)."""
@@ -75,7 +75,7 @@ class ImageEncoderSettings:
     def __post_init__(self) -> None:
         ranges = {
             "input_px": (32, 512),
-            "embedding": (8, 1024),
+            "embedding": (8, 256),
             "second_view_s": (0, 3600),
             "zoom": (0.2, 1),
             "covered": (0, 1),
@@ -98,6 +98,14 @@ class ImageEncoderSettings:
                 f"prototypes must lie between 2 and 100000 or be None, not {self.prototypes}."
             )
 
+    def same_network(self, other: "ImageEncoderSettings") -> bool:
+        """Whether weights trained with one fit the other."""
+        return (self.network, self.described_by, self.embedding) == (
+            other.network,
+            other.described_by,
+            other.embedding,
+        )
+
     def prototypes_for(self, frames: int) -> int:
         """The number of prototypes for a memory of so many frames."""
         return self.prototypes or min(1000, max(10, frames // 6))
@@ -116,7 +124,7 @@ ARTICLE = ImageEncoderSettings(
     sinkhorn_iterations=100,
     batch=128,
 )
-"""AELA0's article: for a GPU; a step takes about two minutes on two CPU cores."""
+"""AELA0's article: two views of the whole frame, for a GPU (two CPU cores take minutes a step)."""
 
 DEFAULT = ImageEncoderSettings()
 """About eight minutes on two CPU cores."""

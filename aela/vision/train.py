@@ -18,7 +18,7 @@ from aela.storage import Home
 from aela.vision.encoder import FRAMES_AT_ONCE, ImageEncoder, middle
 from aela.vision.network import Network
 from aela.vision.pictures import looked_at
-from aela.vision.settings import ImageEncoderSettings
+from aela.vision.settings import ImageEncoderSettings, settings_from
 from aela.vision.swav import Prototypes, Queue, swav_loss
 from aela.vision.views import Views
 
@@ -46,9 +46,10 @@ def train_image_encoder(
     Equal seeds give equal checkpoints on one machine, as long as the budget ends by steps.
 
     Args:
-        parent: a checkpoint with the same settings, whose weights are the starting point.
+        parent: a checkpoint whose weights are the starting point.
 
     Raises:
+        ValueError: the parent's network is another one.
         EmptyMemory: the manifest holds fewer than FEWEST_FRAMES frames.
         FloatingPointError: the training diverged.
     """
@@ -56,6 +57,11 @@ def train_image_encoder(
         raise EmptyMemory(
             f"Memory holds {manifest.frames} frames and the image encoder needs at least "
             f"{FEWEST_FRAMES}; let it watch a longer or sharper video."
+        )
+    if parent is not None and not settings.same_network(settings_from(parent.card.settings)):
+        raise ValueError(
+            f"The image encoder {parent.sha[:8]} has another network than these settings ask for; "
+            "train a new one without a parent."
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

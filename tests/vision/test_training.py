@@ -113,6 +113,9 @@ def test_training_goes_on_from_a_parent(home: Home) -> None:
     )
     assert (after - before).abs().max() < 1e-3 < (elsewhere - before).abs().max()
     assert len(load_image_encoder(home, child.sha).embed(frames)) == len(frames)
+    other = dataclasses.replace(SMALL, described_by="last stage")
+    with pytest.raises(ValueError, match=r"has another network .* without a parent\.$"):
+        train_image_encoder(home, manifest, other, seed=0, parent=parent)
 
 
 def test_training_learns_and_its_card_tells_whether_it_collapsed(home: Home) -> None:
