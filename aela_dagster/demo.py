@@ -70,7 +70,7 @@ def run(
     stages.learn(console, runner)
 
     console.rule("4  Watching")
-    stages.watch(console, runner, keys["watch"])
+    stages.watch(console, runner, keys["watch"], table=labels is None)
     runner.run("evaluate")
 
     generation = generations.required(home)
@@ -85,11 +85,11 @@ def run(
         console.print(Markdown(scores.table(learned)))
         console.print(Markdown(scoring.comparison(learned, untrained)))
     console.rule(f"Done in {(time.monotonic() - start) / 60:.1f} minutes")
-    folders = sorted({str(home.root / "predictions" / key) for key in keys["watch"]})
+    watched = home.all_predictions
     console.print(
         f"Report         {home.evaluation(generation.sha) / 'report.html'}\n"
-        f"Spoken videos  {' '.join(f'{folder}/*.mp4' for folder in folders)}\n"
-        f"Sounds         {' '.join(f'{folder}/*/*.flac' for folder in folders)}\n"
+        f"Spoken videos  {watched}/*/*.mp4\n"
+        f"Sounds         {watched}/*/*/*.flac\n"
         f"One prediction traced back: aela trace --home {home.root} {keys['watch'][0]}@3\n"
         f"The UI on this run:         aela up --home {home.root}",
         highlight=False,

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aela.memory import store
-from aela.memory.videos import Role
+from aela.memory.videos import HASH_DIGITS, Role
 from aela.mimicry import generation as generations
 from aela.mimicry.predict import read_predictions
 from aela_dagster.runs import RunFailed, Runner
@@ -83,8 +83,11 @@ def learn(console: Console, runner: Runner) -> None:
     )
 
 
-def watch(console: Console, runner: Runner, videos: list[str]) -> None:
+def watch(console: Console, runner: Runner, videos: list[str], *, table: bool = True) -> None:
     """Have the current generation look at ingested videos, and print what it said.
+
+    Args:
+        table: print every answer, not only where to find them.
 
     Raises:
         UnknownGeneration: nothing was learned yet.
@@ -94,11 +97,17 @@ def watch(console: Console, runner: Runner, videos: list[str]) -> None:
     for video in videos:
         with console.status(f"Watching {video} …"):
             runner.run("watch", video)
-        console.print(said(runner, video, generation.sha))
-        folder = runner.home.predictions(video, generation.sha)
-        console.print(f"  table  {folder}", highlight=False, soft_wrap=True)
-        console.print(f"  sounds {folder.with_suffix('')}/", highlight=False, soft_wrap=True)
-        console.print(f"  video  {folder.with_suffix('.mp4')}", highlight=False, soft_wrap=True)
+        path = runner.home.predictions(video, generation.sha)
+        if table:
+            console.print(said(runner, video, generation.sha))
+        console.print(
+            f"  [green]✓[/] {video}\n"
+            f"    predictions   {path}\n"
+            f"    sounds        {path.with_suffix('')}/\n"
+            f"    spoken video  {path.with_suffix('.mp4')}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def said(runner: Runner, video: str, generation: str) -> Table:
@@ -114,7 +123,7 @@ def said(runner: Runner, video: str, generation: str) -> Table:
     for group in groups[:MOST_ROWS]:
         first, last = group[0], group[-1]
         word = (
-            f"as in {first['clip_video']} at {first['clip_start_s']:.1f} s"
+            f"as in {first['clip_video'][: -HASH_DIGITS - 1]} at {first['clip_start_s']:.1f} s"
             if first["said"]
             else "[dim]silent[/]"
         )
