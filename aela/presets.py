@@ -37,7 +37,7 @@ PRESETS = {
         speech.ARTICLE_MEL,
         speech.ARTICLE_WORD,
         association.ARTICLE,
-        mimicry.ARTICLE,
+        mimicry.DEFAULT,
     ),
     # The default: numerically sound and small enough for two CPU cores.
     "aela1": Preset(

@@ -60,7 +60,7 @@ def load_remembering(
 
 @dataclass(frozen=True)
 class Recollection:
-    """What a sequence of n frames brings to mind.
+    """What n frames bring to mind.
 
     Attributes:
         codes: float32 [n, w] predicted word embeddings.
@@ -116,13 +116,12 @@ class Mimic:
         )
 
     def recall(self, frames: pa.Table) -> Recollection:
-        """What the frames of one video, in time order, bring to mind.
+        """What frames bring to mind, each on its own.
 
         Args:
             frames: with the columns of `aela.memory.store.FRAMES`.
         """
-        glances = self.encoder.embed(frames)
-        images = attend(glances, frames["time_s"].to_numpy(), self.settings.attention_s)
+        images = self.encoder.embed(frames)
         memory = self.remembering
         with torch.inference_mode():
             codes = self.associator(torch.from_numpy(images).to(self.device)).cpu()
@@ -146,20 +145,6 @@ class Mimic:
     def speak(self, codes: np.ndarray) -> list[np.ndarray]:
         """Word embeddings [n, w] as n sounds: float32 at 44.1 kHz."""
         return self.speech.speak(codes)
-
-
-def attend(images: np.ndarray, times_s: np.ndarray, attention_s: float) -> np.ndarray:
-    """Each image embedding [n, d] joined by those shortly before it that look like it.
-
-    A causal bilateral filter (Tomasi and Manduchi 1998, over time): a glance counts less the longer
-    ago it was and not at all when the view has changed since. L2-normalised again.
-    """
-    if attention_s == 0 or len(images) < 2:
-        return images
-    ago = times_s[:, None] - times_s[None]
-    weight = np.where(ago >= 0, np.exp(-np.abs(ago) / attention_s), 0)
-    alike = np.clip(images @ images.T, 0, 1) ** 2
-    return _unit((weight * alike) @ images).astype(np.float32)
 
 
 def _unit(values: np.ndarray) -> np.ndarray:

@@ -14,21 +14,17 @@ class MimicrySettings:
             frames of its own video closer than this, in seconds.
         quantile: share of remembered frames that would be recognised when seen anew, 0 to 1; the
             rest decides the novelty above which the system stays silent.
-        attention_s: how long a glance keeps its weight in the decision, in seconds; 0 decides
-            on each frame alone.
     """
 
     neighbours: int = 4
     apart_s: float = 6.0
     quantile: float = 0.95
-    attention_s: float = 3.0
 
     def __post_init__(self) -> None:
-        if self.neighbours < 1 or self.apart_s < 0 or self.attention_s < 0:
-            raise ValueError("neighbours must be at least 1, apart_s and attention_s at least 0.")
+        if self.neighbours < 1 or self.apart_s < 0:
+            raise ValueError("neighbours must be at least 1 and apart_s at least 0.")
         if not 0 < self.quantile < 1:
             raise ValueError(f"quantile must lie between 0 and 1, not {self.quantile}.")
 
 
-ARTICLE = MimicrySettings(attention_s=0.0)
 DEFAULT = MimicrySettings()

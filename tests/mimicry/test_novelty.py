@@ -1,7 +1,6 @@
 import numpy as np
 
 from aela.mimicry.novelty import nearest, novelty, threshold
-from aela.mimicry.recall import attend
 from aela.mimicry.settings import MimicrySettings
 
 
@@ -30,14 +29,3 @@ def test_known_things_are_less_novel_than_strange_ones():
 def test_with_too_little_memory_nothing_is_new():
     memory = _unit(np.eye(3, 8))
     assert threshold(memory, np.arange(3.0), np.zeros(3), MimicrySettings()) == 2.0
-
-
-def test_attention_steadies_a_view_and_forgets_it_after_a_cut():
-    rng = np.random.default_rng(0)
-    one, other = np.eye(64)[0], np.eye(64)[1]
-    truth = np.array([one] * 10 + [other] * 10)
-    glances = _unit(truth + 0.1 * rng.normal(size=truth.shape))
-    steady = attend(glances, np.arange(20.0), 3.0)
-    assert (steady * truth).sum(axis=1)[5:10].mean() > (glances * truth).sum(axis=1)[5:10].mean()
-    assert (steady[10] @ other) > 0.7
-    np.testing.assert_array_equal(attend(glances, np.arange(20.0), 0.0), glances)
