@@ -33,6 +33,9 @@ class ImageEncoderSettings:
     embedding: int = EMBEDDING
     """Values of an embedding (8 to 256)."""
 
+    centred: bool = True
+    """Batch-normalise embeddings before they are compared, against collapse."""
+
     second_view_s: float = 10.0
     """Half of the second views are another frame of the video, at most so far away (0: none)."""
 
@@ -114,6 +117,7 @@ class ImageEncoderSettings:
 ARTICLE = ImageEncoderSettings(
     look="whole",
     network="resnet18",
+    centred=False,
     described_by="last stage",
     input_px=224,
     second_view_s=0.0,
