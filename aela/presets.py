@@ -73,9 +73,7 @@ def preset(name: str, effort: float = 1.0) -> Preset:
     scaled = {}
     for model in MODELS:
         settings = getattr(chosen, model)
-        budget = Budget(
-            steps=max(1, round(settings.budget.steps * effort)),
-            minutes=settings.budget.minutes * effort,
-        )
+        steps, minutes = settings.budget.steps, settings.budget.minutes
+        budget = Budget(max(1, round(steps * effort)), minutes and minutes * effort)
         scaled[model] = dataclasses.replace(settings, budget=budget)
     return dataclasses.replace(chosen, **scaled)

@@ -17,15 +17,16 @@ class Budget:
     """
 
     steps: int
-    minutes: float = math.inf
+    minutes: float | None = None
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.minutes <= 0:
+        if self.steps < 1 or (self.minutes is not None and self.minutes <= 0):
             raise ValueError(f"A budget needs at least one step and some minutes, not {self}.")
 
     def spent(self, step: int, elapsed_s: float) -> float:
         """The share of the budget used up, 0 to 1: what learning-rate schedules go by."""
-        return min(1.0, max(step / self.steps, elapsed_s / 60 / self.minutes))
+        of_time = elapsed_s / 60 / self.minutes if self.minutes else 0.0
+        return min(1.0, max(step / self.steps, of_time))
 
 
 @dataclass(frozen=True)
