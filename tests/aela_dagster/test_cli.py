@@ -1,11 +1,13 @@
 """The command line, as a person meets it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from aela.memory import store
 from aela.storage import Home
 
 COMMANDS = ("demo", "learn", "watch", "add", "up", "trace", "score", "doctor")
@@ -68,3 +70,17 @@ def test_doctor_finds_a_folder_that_cannot_be_written(tmp_path: Path):
     result = _aela("doctor", "--home", str(blocked))
     assert result.returncode == 1 and "cannot be written" in result.stdout
     assert _aela("doctor", "--home", str(tmp_path / "data")).returncode == 0
+
+
+def test_assets_materialize_from_a_shell_as_in_ci(home: Home, nursery: Path):
+    key = _aela("add", str(next((nursery / "train").glob("*.mp4")))).stdout.strip()
+    materialize = ["dagster", "asset", "materialize", "-m", "aela_dagster.definitions"]
+    environment = {**os.environ, "DAGSTER_HOME": str(home.root / "dagster")}
+    subprocess.run(
+        [sys.executable, "-m", *materialize, "--select", "frames,clips", "--partition", key],
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    [entry] = store.remembered(home)
+    assert entry.video == key and entry.frames > 0 and entry.clips > 0
