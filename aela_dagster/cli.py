@@ -77,7 +77,10 @@ def demo(
     watch: Annotated[
         Path | None, typer.Option(help="A video, or a folder of them, to watch afterwards.")
     ] = None,
-    home: Annotated[Path, typer.Option(help="Data folder of the demo.")] = Path("demo/data"),
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Data folder; without it one below `demo` for each folder of videos."),
+    ] = None,
     preset: Annotated[
         str | None, typer.Option(help="`quick` for the samples, `aela1` for your own videos.")
     ] = None,
@@ -90,7 +93,7 @@ def demo(
     """
     from aela_dagster import demo as demonstration
 
-    demonstration.run(console, Home.at(home), videos, watch, preset, device, seed)
+    demonstration.run(console, home, videos, watch, preset, device, seed)
 
 
 @app.command()

@@ -13,18 +13,20 @@ from rich.table import Table
 from aela.evaluation import score as scores
 from aela.memory.videos import ROLES, Role
 from aela.mimicry import generation as generations
-from aela.storage import Home
+from aela.storage import Home, sha256
 from aela_dagster import scoring, stages
 from aela_dagster.runs import Runner
 
 SAMPLES = Path("demo/videos")
+SAMPLES_HOME = Path("demo/data")
+OWN_HOMES = Path("demo/own")
 SAMPLE_PRESET = "quick"
 OWN_PRESET = "aela1"
 
 
 def run(
     console: Console,
-    home: Home,
+    folder: Path | None,
     videos: Path | None,
     watch: Path | None,
     preset: str | None,
@@ -46,9 +48,12 @@ def run(
         labels = _samples(console, seed)
         videos, watch = SAMPLES / "train", SAMPLES / "test"
         preset = preset or SAMPLE_PRESET
+        home = Home.at(folder or SAMPLES_HOME)
     else:
         labels = _labels_beside(videos)
         preset = preset or OWN_PRESET
+        # Other videos are another demo: what one folder taught is not mixed with another's.
+        home = Home.at(folder or OWN_HOMES / sha256(bytes(videos.resolve()))[:8])
     sources: dict[Role, list[Path]] = {
         "learn": stages.files([videos]),
         "watch": stages.files([watch]),
