@@ -62,7 +62,11 @@ class Network(nn.Module):
         parts = _resnet18() if settings.network == "resnet18" else _small_resnet18(SMALL_CHANNELS)
         self.stem, stages, widths = parts
         self.stages = nn.ModuleList(stages)
-        self.features = sum(widths) if self.described_by == "all stages" else widths[-1]
+        self.features = {
+            "all stages": sum(widths),
+            "last stage": widths[-1],
+            "head": settings.embedding,
+        }[settings.described_by]
         self.head = nn.Sequential(
             nn.Linear(widths[-1], HIDDEN),
             nn.BatchNorm1d(HIDDEN),
@@ -86,6 +90,8 @@ class Network(nn.Module):
         The last stage describes the thing as a whole. The earlier ones, averaged over the figure,
         describe its parts, which stay the same when something covers the others.
         """
+        if self.described_by == "head":
+            return self(pictures)
         *parts, whole = self._maps(pictures)
         features = [F.normalize(whole.mean(dim=(2, 3)), dim=1)]
         if self.described_by == "all stages":

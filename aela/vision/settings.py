@@ -27,8 +27,9 @@ class ImageEncoderSettings:
     input_px: int = 48
     """Side of the square picture that the network sees (32 to 512)."""
 
-    described_by: Literal["last stage", "all stages"] = "all stages"
-    """Which features make the embedding: the last stage knows the whole, the others the parts."""
+    described_by: Literal["head", "last stage", "all stages"] = "all stages"
+    """What makes the embedding: the last stage knows the whole, the others the parts; the head's
+    output is the article's."""
 
     embedding: int = EMBEDDING
     """Values of an embedding (8 to 256)."""
@@ -118,7 +119,7 @@ ARTICLE = ImageEncoderSettings(
     look="whole",
     network="resnet18",
     centred=False,
-    described_by="last stage",
+    described_by="head",
     input_px=224,
     second_view_s=0.0,
     zoom=0.4,

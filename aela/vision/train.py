@@ -155,7 +155,7 @@ def _learn(
     def step(index: int, spent: float) -> dict[str, float]:
         network.train()
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _schedule(spent)
+            group["lr"] = settings.learning_rate * loop.one_cycle(spent, WARM_UP)
         first = next(batches)
         second = first.clone()
         for place in torch.nonzero(torch.rand(len(first), generator=random) < OTHER_FRAME)[:, 0]:
@@ -195,13 +195,6 @@ def _running_mean(mean: torch.Tensor, new: torch.Tensor, count: torch.Tensor | i
     return mean + (new - mean) * max(1 - EMA, 10 / (float(count) + 10))
 
 
-def _schedule(spent: float) -> float:
-    """Linear rise, then half a cosine down to zero."""
-    if spent < WARM_UP:
-        return spent / WARM_UP + 0.01
-    return 0.5 * (1 + math.cos(math.pi * (spent - WARM_UP) / (1 - WARM_UP)))
-
-
 @torch.no_grad()
 def _prototypes_used(
     network: Network,
@@ -224,6 +217,8 @@ def _prototypes_used(
 def _fit_whitening(encoder: ImageEncoder, pictures: torch.Tensor, device: str) -> dict[str, float]:
     """Fit the embedding to memory: main directions of the features, each scaled to equal spread.
 
+    What the head says is taken as it is.
+
     Returns the `effective_rank` of the features, the exponential of the entropy of the covariance's
     eigenvalues (Roy and Vetterli 2007): 1 after a collapse.
     """
@@ -236,6 +231,9 @@ def _fit_whitening(encoder: ImageEncoder, pictures: torch.Tensor, device: str) -
     values = values.clamp(min=0)
     shares = values / values.sum().clamp(min=1e-12)
     scale = (values + WHITENING_FLOOR * values.mean()).clamp(min=1e-12).rsqrt()
+    rank = {"effective_rank": float(torch.xlogy(shares, shares).sum().neg().exp())}
+    if encoder.settings.described_by == "head":
+        return rank
     encoder.mean.copy_(mean)
     encoder.whitening.copy_((vectors * scale)[:, -encoder.settings.embedding :])
-    return {"effective_rank": float(torch.xlogy(shares, shares).sum().neg().exp())}
+    return rank
