@@ -244,7 +244,7 @@ def trace(
     )
     for entry in found.manifest.entries:
         manifest.add(f"{entry.video}: {entry.frames} frames, {entry.clips} clips")
-    console.print(tree, highlight=False, soft_wrap=True)
+    console.print(tree, highlight=False)
 
 
 @app.command()

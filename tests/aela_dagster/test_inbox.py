@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import av
 import dagster as dg
 import pytest
 
@@ -159,3 +160,21 @@ def test_many_files_at_once_are_asked_for_in_bounded_ticks(
     assert len(asked) == MOST_REQUESTS
     rest = [r.partition_key or "" for r in _tick(instance, tick.cursor).run_requests or []]
     assert [key[:3] for key in asked + rest] == [f"{n:03d}" for n in range(MOST_REQUESTS + 5)]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("video", "mute.mp4"), ("audio", "voice.mp4")])
+def test_a_video_of_one_sense_is_remembered_by_that_sense(
+    home: Home, instance: dg.DagsterInstance, nursery: Path, tmp_path: Path, kind: str, name: str
+):
+    whole = next((nursery / "train").glob("*.mp4"))
+    with av.open(str(whole)) as source, av.open(str(tmp_path / name), "w") as target:
+        stream = next(s for s in source.streams if s.type == kind)
+        copy = target.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.stream = copy
+                target.mux(packet)
+    _drop(home, name, (tmp_path / name).read_bytes())
+    assert list(_ingest(instance, _settle(instance)).values()) == [True]
+    [entry] = store.remembered(home)
+    assert (entry.frames > 0, entry.clips > 0) == (kind == "video", kind == "audio")
