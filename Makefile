@@ -29,7 +29,7 @@ up: $(READY)  ## Open the UI and watch the inbox
 	$(BIN)/aela up
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo/data demo/videos .pytest_cache .ruff_cache
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "AELA needs Python 3.11, 3.12 or 3.13; choose one with make PYTHON=python3.12")'

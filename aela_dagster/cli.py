@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
@@ -44,16 +44,25 @@ USER_ERRORS = (
 )
 
 HomeOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--home", help="Data folder; without it `$AELA_HOME`, else `./data`."),
 ]
 PresetOption = Annotated[
-    str, typer.Option(help="`aela1` (default), `aela0` (the article's) or `quick`.")
+    str,
+    typer.Option(
+        help="`aela1` (default), `aela0` (the article's) or `quick`.", envvar="AELA_PRESET"
+    ),
 ]
 EffortOption = Annotated[
-    float, typer.Option(help="Share of the preset's training steps to spend.", min=0.001)
+    float,
+    typer.Option(
+        help="Share of the preset's training steps to spend.", min=0.001, envvar="AELA_EFFORT"
+    ),
 ]
-DeviceOption = Annotated[str, typer.Option(help="`cpu`, `cuda`, or `auto`: cuda if there is one.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option(help="`cpu`, `cuda`, or `auto`: cuda if there is one.", envvar="AELA_DEVICE"),
+]
 SeedOption = Annotated[int, typer.Option(help="Seed of all randomness in training.")]
 Videos = Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.")]
 
@@ -65,7 +74,9 @@ def main() -> None:
     except USER_ERRORS as error:
         if os.environ.get("AELA_DEBUG"):
             raise
-        Console(stderr=True).print(f"[bold red]aela:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(
+            f"[bold red]aela:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
         sys.exit(1)
 
 
@@ -173,7 +184,7 @@ def up(
     from aela.memory.videos import ROLES
 
     where = Home.at(home)
-    folder = prepare_dagster(where)
+    prepare_dagster(where)
     for role in ROLES:
         where.inbox(role).mkdir(parents=True, exist_ok=True)
     console.print(
@@ -183,19 +194,10 @@ def up(
         highlight=False,
         soft_wrap=True,
     )
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "aela_dagster.definitions"]
-    command += ["-h", "127.0.0.1", "-p", str(port)]
-    environment = {
-        **os.environ,
-        "DAGSTER_HOME": str(folder),
-        "AELA_PRESET": preset,
-        "AELA_EFFORT": str(effort),
-        "AELA_DEVICE": device,
-    }
-    try:
-        sys.exit(subprocess.run(command, env=environment, check=False).returncode)
-    except KeyboardInterrupt:
-        sys.exit(0)
+    where_to = ["-m", "aela_dagster.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    os.environ |= {"AELA_PRESET": preset, "AELA_EFFORT": str(effort), "AELA_DEVICE": device}
+    # Replaced, not started: Ctrl+C reaches Dagster, which ends its processes in order.
+    os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", *where_to])
 
 
 @app.command()

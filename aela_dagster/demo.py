@@ -59,17 +59,13 @@ def run(
         "watch": stages.files([watch]),
     }
     runner = Runner.at(home, preset=preset, device=device, seed=seed, bars=True)
-    for role in ROLES:
-        _drop(home, sources[role], role)
+    dropped = {role: _drop(home, sources[role], role) for role in ROLES}
 
     console.rule("2  Frames and clips")
     keys: dict[Role, list[str]] = {}
     for role in ROLES:
         console.print(f"{home.inbox(role)}", highlight=False)
-        keys[role] = stages.ingest(
-            console, runner, stages.files([Path(str(home.inbox(role)))]), role
-        )
-    _clear(home)
+        keys[role] = stages.ingest(console, runner, dropped[role], role, move=True)
 
     console.rule("3  Learning")
     stages.learn(console, runner)
@@ -85,7 +81,9 @@ def run(
         tables = [Path(str(home.predictions(key, generation.sha))) for key in keys["watch"]]
         learned = scores.score(tables, truth, home)
         with console.status("Measuring an untrained network …"):
-            untrained = scoring.score_untrained(home, generation, truth, preset, seed)
+            untrained = scoring.score_untrained(
+                home, generation, keys["watch"], truth, preset, seed
+            )
         console.print(segments(scores.segments(tables, truth)))
         console.print(Markdown(scores.table(learned)))
         console.print(Markdown(scoring.comparison(learned, untrained)))
@@ -126,20 +124,19 @@ def _labels_beside(videos: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _drop(home: Home, sources: list[Path], role: Role) -> None:
+def _drop(home: Home, sources: list[Path], role: Role) -> list[Path]:
     """Copy videos into the inbox, as a person would."""
     folder = Path(str(home.inbox(role)))
     folder.mkdir(parents=True, exist_ok=True)
+    dropped = []
     for source in sources:
-        if source.suffix != ".json":
-            shutil.copyfile(source, folder / source.name)
-
-
-def _clear(home: Home) -> None:
-    """Empty the inbox of what was taken in."""
-    for role in ROLES:
-        for path in home.inbox(role).iterdir():
-            path.unlink()
+        target = folder / source.name
+        if source.suffix == ".json":  # labels beside the videos
+            continue
+        if not target.exists():
+            shutil.copyfile(source, target)
+        dropped.append(target)
+    return dropped
 
 
 def segments(found: list[dict[str, Any]]) -> Table:

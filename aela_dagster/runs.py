@@ -34,9 +34,12 @@ run_retries:
 def prepare_dagster(home: Home) -> Path:
     """Point this process and its children at the home and its Dagster folder; make the latter."""
     os.environ["AELA_HOME"] = str(home.root)
+    if "DAGSTER_HOME" in os.environ:  # The user's own, with settings of its own.
+        return Path(os.environ["DAGSTER_HOME"])
     beside = Path("data") if home.root.protocol else Path(str(home.root))
-    folder = Path(os.environ.setdefault("DAGSTER_HOME", str((beside / "dagster").absolute())))
+    folder = (beside / "dagster").absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    os.environ["DAGSTER_HOME"] = str(folder)
     if not (folder / "dagster.yaml").exists():
         write_bytes(UPath(folder / "dagster.yaml"), DAGSTER_YAML.encode())
     return folder
@@ -85,13 +88,13 @@ class Runner:
             raise RunFailed(_why(result))
         return result
 
-    def take_in(self, source: Path, role: Role) -> Video:
+    def take_in(self, source: Path, role: Role, *, move: bool = False) -> Video:
         """Take a file in and make it a partition.
 
         Raises:
             FileNotFoundError, ValueError: as `aela.memory.videos.take_in`.
         """
-        video = videos.take_in(self.home, UPath(source), role, move=False)
+        video = videos.take_in(self.home, UPath(source), role, move=move)
         self.instance.add_dynamic_partitions(common.videos.name or "", [video.video])
         return video
 

@@ -1,6 +1,7 @@
 """`aela score`: predictions against labels, beside the same system with an untrained network."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ from rich.markdown import Markdown
 from upath import UPath
 
 from aela.evaluation import score as scores
+from aela.evaluation.ears import recognise
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
-from aela.mimicry.trace import watched
 from aela.presets import preset
 from aela.storage import Home, read_json, write_json
 
@@ -37,17 +38,23 @@ def run(
     result: dict[str, Any] = {"learned": scores.score(tables, truth, home)}
     generation = generations.current(home)
     if generation:
+        videos = [table.parent.name for table in tables]
         result["sign_accuracy"] = sign_accuracy(home, generation)
-    if untrained:
-        with console.status("Measuring an untrained network …"):
-            result["untrained"] = score_untrained(
-                home, generations.required(home), truth, preset_name, seed
-            )
+        result["ears"] = scores.word_recognition(*recognise(home, generation, videos), truth)
+        if untrained:
+            with console.status("Measuring an untrained network …"):
+                result["untrained"] = score_untrained(
+                    home, generation, videos, truth, preset_name, seed
+                )
     console.print(Markdown(scores.table(result["learned"])))
-    if untrained:
+    if "untrained" in result:
         console.print(Markdown(comparison(result["learned"], result["untrained"])))
-    if result.get("sign_accuracy"):
-        console.print(Markdown(sign_table(result["sign_accuracy"])))
+    if signs := result.get("sign_accuracy"):
+        console.print(Markdown(sign_table(signs)))
+    if "ears" in result:
+        console.print(
+            f"Words of watched videos recognised by ear: {percent(result['ears']['all'])}"
+        )
     target = UPath(out) if out else home.root / "scores.json"
     write_json(target, result)
     console.print(f"Written to {target}", highlight=False, soft_wrap=True)
@@ -88,21 +95,21 @@ def prediction_tables(home: Home, path: Path) -> list[Path]:
 
 
 def score_untrained(
-    home: Home, learned: Generation, labels: Any, preset_name: str, seed: int
+    home: Home, learned: Generation, videos: list[str], labels: Any, preset_name: str, seed: int
 ) -> dict[str, Any]:
-    """The score of `learned` with an untrained image encoder, on all watched videos; silent."""
+    """The score of `learned` on `videos` if its image encoder had never learned."""
     from aela.evaluation.baseline import untrained_generation
-    from aela.mimicry.predict import predict
+    from aela.mimicry.predict import look, write
     from aela.mimicry.recall import Mimic
 
     settings = preset(preset_name)
     generation = untrained_generation(home, learned, settings, seed=seed)
     mimic = Mimic.load(home, generation, settings.mimicry)
-    videos = [video for video in watched(home) if home.predictions(video, learned.sha).exists()]
-    for video in videos:
-        predict(home, video, mimic, aloud=False)
-    tables = [Path(str(home.predictions(video, generation.sha))) for video in videos]
-    return scores.score(tables, labels, None)
+    with tempfile.TemporaryDirectory() as folder:
+        tables = [Path(folder) / f"{video}.parquet" for video in videos]
+        for video, table in zip(videos, tables, strict=True):
+            write(look(home, video, mimic)[0], UPath(table))
+        return scores.score(tables, labels, None)
 
 
 def sign_accuracy(home: Home, generation: Generation) -> dict[str, Any] | None:

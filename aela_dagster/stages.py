@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from aela.memory import store
@@ -35,8 +36,13 @@ def files(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def ingest(console: Console, runner: Runner, sources: list[Path], role: Role) -> list[str]:
+def ingest(
+    console: Console, runner: Runner, sources: list[Path], role: Role, *, move: bool = False
+) -> list[str]:
     """Take in and ingest each file; what cannot be read is said and passed over.
+
+    Args:
+        move: take the files away from where they lie.
 
     Returns:
         the keys of the videos that memory holds now.
@@ -46,15 +52,16 @@ def ingest(console: Console, runner: Runner, sources: list[Path], role: Role) ->
     """
     ingested = []
     for number, source in enumerate(sources, start=1):
-        label = f"[dim]{number}/{len(sources)}[/] {source.name}"
+        label = f"[dim]{number}/{len(sources)}[/] {escape(source.name)}"
         try:
-            video = runner.take_in(source, role).video
-            known = {(entry.video, entry.role) for entry in store.remembered(runner.home)}
-            if (video, role) not in known:
-                with console.status(f"Looking at {source.name} …"):
+            video = runner.take_in(source, role, move=move).video
+            if not store.content(runner.home, video):
+                with console.status(f"Looking at {escape(source.name)} …"):
                     runner.run("ingest", video)
-        except (RunFailed, ValueError) as error:
-            console.print(f"  [red]✗[/] {label}: {error}", highlight=False, soft_wrap=True)
+        except (RunFailed, ValueError, OSError) as error:
+            console.print(
+                f"  [red]✗[/] {label}: {escape(str(error))}", highlight=False, soft_wrap=True
+            )
             continue
         [entry] = [e for e in store.remembered(runner.home) if e.video == video]
         console.print(

@@ -8,7 +8,7 @@ import dagster as dg
 
 from aela.capture import UnreadableVideo
 from aela.learning.checkpoints import UnknownCheckpoint
-from aela.memory.manifest import EmptyMemory, UnknownManifest
+from aela.memory.manifest import ChangedMemory, EmptyMemory, UnknownManifest
 from aela.memory.videos import UnknownVideo
 from aela.mimicry.generation import UnknownGeneration
 
@@ -18,6 +18,7 @@ OWNERS = ["team:aela"]
 RETRY_STORAGE = dg.RetryPolicy(max_retries=2, delay=2)
 TRAINER_POOL = "trainer"
 PLAIN_ERRORS = (
+    ChangedMemory,
     UnreadableVideo,
     EmptyMemory,
     UnknownCheckpoint,

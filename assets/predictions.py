@@ -102,6 +102,11 @@ def spoken_video(
     home, key = memory.home, context.partition_key
     generation = checkpoints.generation()
     target = home.predictions(key, generation.sha).with_suffix(".mp4")
+    if not home.predictions(key, generation.sha).exists():
+        raise dg.Failure(
+            f"The current generation has no predictions of {key} yet; materialize them first.",
+            allow_retries=False,
+        )
     with common.plain_failures():
         table = predictions_of.read_predictions(home, key, generation.sha)
         with videos.local_copy(home, videos.find(home, key)) as source:

@@ -104,7 +104,7 @@ def _frame_metadata(home: Home, entry: Remembered) -> dict[str, dg.MetadataValue
     frames = store.read_frames(home, entry.video, ["jpeg", "time_s", "sharpness"])
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/row_count": dg.MetadataValue.int(entry.frames),
-        "role": dg.MetadataValue.text(entry.role),
+        "role": dg.MetadataValue.text(", ".join(entry.roles)),
         "left_out": dg.MetadataValue.json(entry.frame_rejections),
         "content": dg.MetadataValue.text(entry.content),
         "path": dg.MetadataValue.path(str(home.frames(entry.video))),
@@ -121,7 +121,7 @@ def _clip_metadata(home: Home, entry: Remembered) -> dict[str, dg.MetadataValue]
 
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/row_count": dg.MetadataValue.int(entry.clips),
-        "role": dg.MetadataValue.text(entry.role),
+        "role": dg.MetadataValue.text(", ".join(entry.roles)),
         "left_out": dg.MetadataValue.json(entry.clip_rejections),
         "content": dg.MetadataValue.text(entry.content),
         "path": dg.MetadataValue.path(str(home.clips(entry.video))),

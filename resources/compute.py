@@ -53,8 +53,14 @@ class Compute(dg.ConfigurableResource):
 
         if self.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
+        if self.device not in ("cpu", "cuda"):
+            raise dg.Failure(
+                f"There is no device {self.device!r}; use cpu, cuda or auto.", allow_retries=False
+            )
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise dg.Failure("No CUDA device was found; set device to cpu or auto.")
+            raise dg.Failure(
+                "No CUDA device was found; set device to cpu or auto.", allow_retries=False
+            )
         return self.device
 
     def train(
@@ -68,6 +74,7 @@ class Compute(dg.ConfigurableResource):
             dagster.Failure: the training stopped; the description says why.
         """
         _ = self.settings  # An unknown preset is said here, not in the other process.
+        device = self.torch_device()
         client = PipesSubprocessClient()
         extras = {
             "home": str(home.root),
@@ -75,7 +82,7 @@ class Compute(dg.ConfigurableResource):
             "manifest": manifest,
             "preset": self.preset,
             "effort": self.effort,
-            "device": self.device,
+            "device": device,
             "seed": self.seed,
             "resume": self.resume,
             "bars": self.bars,
@@ -88,7 +95,7 @@ class Compute(dg.ConfigurableResource):
         except DagsterPipesExecutionError as error:
             raise dg.Failure(
                 f"The {model} trainer was ended from outside or ran out of memory; its last lines "
-                "are in the run's stderr. Training again starts from the last checkpoint."
+                "are in the run's stderr. Free memory or train on a smaller preset, then try again."
             ) from error
         for message in invocation.get_custom_messages():
             if FAILED in message:

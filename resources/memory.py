@@ -14,7 +14,7 @@ class Memory(dg.ConfigurableResource):
         default="", description="Data folder or s3:// address; empty for $AELA_HOME or ./data."
     )
     frames_per_second: float = Field(
-        default=1.0, gt=0, le=30, description="Frames kept per second: the sharpest of each."
+        default=1.0, ge=0.1, le=30, description="Frames kept per second: the sharpest of each."
     )
 
     @property

@@ -17,6 +17,7 @@ from aela.learning import loop as training
 from aela.learning.checkpoints import Checkpoint
 from aela.memory import manifest as manifests
 from aela.memory.manifest import EmptyMemory
+from aela.mimicry import generation as generations
 from aela.presets import preset
 from aela.storage import Home
 from resources.compute import FAILED
@@ -28,7 +29,13 @@ def main() -> None:
     with open_dagster_pipes() as pipes:
         try:
             _train(pipes)
-        except (EmptyMemory, checkpoints.UnknownCheckpoint, FloatingPointError) as error:
+        except (
+            EmptyMemory,
+            manifests.ChangedMemory,
+            manifests.UnknownManifest,
+            checkpoints.UnknownCheckpoint,
+            FloatingPointError,
+        ) as error:
             pipes.report_custom_message({FAILED: str(error)})
 
 
@@ -40,7 +47,6 @@ def _train(pipes: PipesContext) -> None:
     settings = preset(extras["preset"], extras["effort"])
     manifest = manifests.read(home, extras["manifest"])
     parent = _parent(home, model, getattr(settings, model)) if extras["resume"] else None
-    device = _device(extras["device"])
     with _bar(model, shown=extras["bars"]) as draw:
         checkpoint = train(
             home,
@@ -48,7 +54,7 @@ def _train(pipes: PipesContext) -> None:
             manifest,
             settings,
             seed=extras["seed"],
-            device=device,
+            device=extras["device"],
             parent=parent,
             report=_reporter(pipes, draw),
         )
@@ -56,20 +62,16 @@ def _train(pipes: PipesContext) -> None:
 
 
 def _parent(home: Home, model: str, settings: object) -> Checkpoint | None:
-    """The current checkpoint, if it was built with the same settings (its budget aside)."""
-    parent = checkpoints.current(home, model)
-    if parent is None:
+    """The checkpoint that speaks now, if it was built with the same settings (its budget aside).
+
+    Not simply the last one: that may have failed its checks.
+    """
+    generation = generations.current(home)
+    if generation is None:
         return None
+    parent = checkpoints.read(home, model, getattr(generation, model))
     wanted = checkpoints.settings_dict(settings)
     return parent if {**parent.card.settings, "budget": wanted["budget"]} == wanted else None
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
 
 
 def _reporter(

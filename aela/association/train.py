@@ -100,7 +100,7 @@ def train_associator(
 
     Args:
         pairs: hash of the pairs table that `make_pairs` wrote.
-        parent: start from its weights when the sizes agree.
+        parent: start from its weights when the sizes agree, else from scratch.
 
     Raises:
         EmptyMemory: there are no moments to learn from.
@@ -117,7 +117,13 @@ def train_associator(
         settings.dropout,
     )
     if parent:
-        model.load_state_dict(checkpoints.weights(home, "associator", parent.sha))
+        weights = checkpoints.weights(home, "associator", parent.sha)
+        if {k: v.shape for k, v in weights.items()} == {
+            k: v.shape for k, v in model.state_dict().items()
+        }:
+            model.load_state_dict(weights)
+        else:
+            parent = None
     model.fit_scales(moments.images, moments.words)
     model = model.to(device).train()
     images = model.standard_images(moments.images.to(device))

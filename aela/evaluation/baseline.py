@@ -5,14 +5,15 @@ from dataclasses import replace
 from aela.association.pairs import make_pairs
 from aela.association.train import train_associator
 from aela.learning import checkpoints, embeddings
-from aela.learning.checkpoints import Card
 from aela.memory import manifest as manifests
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
 from aela.mimicry.novelty import memory_threshold
 from aela.presets import Preset
 from aela.storage import Home
-from aela.vision.encoder import untrained_image_encoder
+from aela.vision.encoder import load_image_encoder
+from aela.vision.settings import settings_from
+from aela.vision.train import save_untrained
 
 
 def untrained_generation(
@@ -23,15 +24,9 @@ def untrained_generation(
     Its associator is trained anew on the untrained embeddings. It is written, never published.
     """
     manifest = manifests.read(home, learned.manifest)
-    encoder = untrained_image_encoder(preset.image_encoder, seed)
-    card = Card(
-        model="image_encoder",
-        settings=checkpoints.settings_dict(preset.image_encoder),
-        seed=seed,
-        manifest=learned.manifest,
-        metrics={"steps": 0.0},
-    )
-    untrained = checkpoints.save(home, card, encoder.state_dict())
+    card = checkpoints.read(home, "image_encoder", learned.image_encoder).card
+    untrained = save_untrained(home, manifest, settings_from(card.settings), seed=seed)
+    encoder = load_image_encoder(home, untrained.sha, device)
     embeddings.refresh(home, untrained.sha, manifest, "frame", encoder.embed)
     words = checkpoints.read(home, "word_autoencoder", learned.word_autoencoder)
     pairs = make_pairs(home, manifest, untrained, words, preset.associator.window_s)

@@ -58,6 +58,7 @@ def evaluate(home: Home, mimic: Mimic, window_s: float) -> Evaluation:
         tuple(
             Entry(e.video, e.content, e.frames, e.clips)
             for e in store.remembered(home, role="watch")
+            if "learn" not in e.roles
         )
     )
     generation = mimic.generation

@@ -130,7 +130,7 @@ def render(data: ReportData) -> str:
 
 
 def _summary(data: ReportData) -> str:
-    learned = [entry for entry in data.memory if entry.role == "learn"]
+    learned = [entry for entry in data.memory if "learn" in entry.roles]
     glances = [glance for video in data.watched for glance in video.glances]
     facts = [
         (len(learned), "videos learned from"),
@@ -298,7 +298,7 @@ def _memory(memory: list[Remembered], sizes: dict[str, int]) -> str:
         rows = [
             [
                 entry.video,
-                entry.role,
+                ", ".join(entry.roles),
                 f"{entry.frames:,}",
                 _reasons(entry.frame_rejections),
                 f"{entry.clips:,}",

@@ -18,6 +18,10 @@ class EmptyMemory(ValueError):
     """Memory holds too little to train on."""
 
 
+class ChangedMemory(RuntimeError):
+    """Memory no longer holds the rows that a manifest names."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One video: `content` is the hash of its rows, `frames` and `clips` their numbers."""
@@ -97,8 +101,16 @@ def rows(
     sense: Literal["frame", "clip"],
     columns: list[str] | None = None,
 ) -> Iterator[tuple[str, pa.Table]]:
-    """`(video, its frames or clips)` for each entry that has any, in the manifest's order."""
+    """`(video, its frames or clips)` for each entry that has any, in the manifest's order.
+
+    Raises:
+        ChangedMemory: memory holds other rows of a video than the manifest names.
+    """
     for entry in manifest.entries:
+        if store.content(home, entry.video) != entry.content:
+            raise ChangedMemory(
+                f"{entry.video} was captured anew since this was learned; run the job `learn`."
+            )
         if sense == "frame" and entry.frames:
             yield entry.video, store.read_frames(home, entry.video, columns)
         if sense == "clip" and entry.clips:

@@ -17,7 +17,8 @@ import soundfile
 from PIL import Image
 
 from aela.capture import SAMPLE_RATE_HZ, Clip, Frame, Rejection
-from aela.memory.videos import UnknownVideo, Video
+from aela.memory import videos
+from aela.memory.videos import Role, UnknownVideo, Video
 from aela.storage import Home, atomic, canonical_json, read_json, sha256, write_json
 
 FRAMES = pa.schema(
@@ -62,7 +63,7 @@ class Remembered:
     """The index entry of a video: what memory holds of it. `content` names exactly these rows."""
 
     video: str
-    role: str
+    roles: tuple[str, ...]
     content: str
     frames: int
     clips: int
@@ -128,14 +129,16 @@ def remember(home: Home, video: Video, senses: Iterable[Frame | Clip | Rejection
             table.close()
     entry = Remembered(
         video.video,
-        video.role,
+        video.roles,
         sha256((frames.sha + clips.sha).encode()),
         frames.count,
         clips.count,
         counts["frame"],
         counts["clip"],
     )
-    write_json(home.index / f"{video.video}.json", asdict(entry))
+    # Roles may change later without any row changing: their place is the video's record.
+    written = {name: value for name, value in asdict(entry).items() if name != "roles"}
+    write_json(home.index / f"{video.video}.json", written)
     return entry
 
 
@@ -187,12 +190,20 @@ def duration_s(flac: bytes) -> float:
     return soundfile.info(io.BytesIO(flac)).duration
 
 
-def remembered(home: Home, role: str | None = None) -> list[Remembered]:
-    """The index: all completely remembered videos, by key."""
-    if not home.index.exists():
-        return []
-    entries = [Remembered(**read_json(path)) for path in home.index.glob("*.json")]
-    return sorted((e for e in entries if role in (None, e.role)), key=lambda e: e.video)
+def remembered(home: Home, role: Role | None = None) -> list[Remembered]:
+    """The index: all completely remembered videos of a role, by key."""
+    entries = []
+    for video in videos.known(home, role):
+        path = home.index / f"{video.video}.json"
+        if path.exists():
+            entries.append(Remembered(roles=video.roles, **read_json(path)))
+    return sorted(entries, key=lambda entry: entry.video)
+
+
+def content(home: Home, video: str) -> str | None:
+    """The hash of the rows that memory holds of a video now."""
+    path = home.index / f"{video}.json"
+    return read_json(path)["content"] if path.exists() else None
 
 
 def read_frames(home: Home, video: str, columns: list[str] | None = None) -> pa.Table:

@@ -1,8 +1,8 @@
 """Which videos are known: each one file, one partition key, one role.
 
 A video is taken in by its content: the key is `<stem>-<first 8 hex of its SHA-256>`. The record
-`videos/<video>.json` is written before anything is made of the video, so that an interrupted
-ingest is found again.
+`videos/<video>.json` is written before its file is moved or anything is made of it, so that
+whatever was interrupted is found again. A video that is dropped for both roles has both.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
@@ -24,7 +24,7 @@ from aela.storage import Home, atomic, read_json, sha256_file, write_bytes, writ
 Role = Literal["learn", "watch"]
 ROLES: tuple[Role, ...] = get_args(Role)
 HASH_DIGITS = 8
-LONGEST_STEM = 80
+LONGEST_STEM = 80  # bytes: a key with an ending must stay a valid file name
 
 
 class UnknownVideo(LookupError):
@@ -36,7 +36,7 @@ class Video:
     """One recording. `file` is relative to the home; `name` is what its owner called it."""
 
     video: str
-    role: Role
+    roles: tuple[Role, ...]
     name: str
     file: str
     sha256: str
@@ -50,7 +50,8 @@ def key(name: str, sha: str) -> str:
     Partition keys are file names too: nothing in them can leave a folder or start a hidden file.
     """
     stem = unicodedata.normalize("NFKC", Path(name).stem)
-    stem = re.sub(r"[^\w.-]+", "_", stem, flags=re.UNICODE).strip("._-")[:LONGEST_STEM]
+    stem = re.sub(r"[^\w.-]+", "_", stem, flags=re.UNICODE)
+    stem = stem.encode(errors="ignore")[:LONGEST_STEM].decode(errors="ignore").strip("._-")
     return f"{stem or 'video'}-{sha[:HASH_DIGITS]}"
 
 
@@ -75,27 +76,31 @@ def take_in(home: Home, source: UPath, role: Role, *, move: bool) -> Video:
     video = _key_of(home, sha) or key(source.name, sha)
     record = home.videos / f"{video}.json"
     suffix = source.suffix.lower() if re.fullmatch(r"\.\w{1,8}", source.suffix) else ""
-    target = home.videos / f"{video}{suffix}"
-    if not target.exists():
-        _bring(source, target, move=move)
+    target = home.videos / "files" / f"{video}{suffix}"
+    before = find(home, video) if record.exists() else None
+    roles: tuple[Role, ...] = tuple(
+        known for known in ROLES if known == role or (before and known in before.roles)
+    )
+    if before and (home.index / f"{video}.json").exists():
+        result = replace(before, roles=roles)
+    else:  # New, or dropped once more because it was not ingested yet.
+        name = source.name.encode(errors="replace").decode()
+        added = datetime.now(UTC).isoformat()
+        result = Video(video, roles, name, home.relative(target), sha, size, added)
+    if result != before:
+        write_json(record, asdict(result))
+    if not (home.root / result.file).exists():
+        _bring(source, home.root / result.file, move=move)
     elif move:
         source.unlink()
-    known = find(home, video) if record.exists() else None
-    if known and known.role == role:
-        return known
-    result = Video(
-        video, role, source.name, home.relative(target), sha, size, datetime.now(UTC).isoformat()
-    )
-    write_json(record, asdict(result))
     return result
 
 
 def _key_of(home: Home, sha: str) -> str | None:
     """The key under which the same content is known already, whatever its name was."""
     for record in home.videos.glob(f"*-{sha[:HASH_DIGITS]}.json"):
-        video = Video(**read_json(record))
-        if video.sha256 == sha:
-            return video.video
+        if _read(record).sha256 == sha:
+            return record.stem
     return None
 
 
@@ -119,16 +124,22 @@ def find(home: Home, video: str) -> Video:
     """
     path = home.videos / f"{video}.json"
     if Path(video).name != video or not path.exists():
-        raise UnknownVideo(f"There is no video {video!r} in {home.root}; `aela doctor` lists them.")
-    return Video(**read_json(path))
+        raise UnknownVideo(f"There is no video {video!r} in {home.root}; take it in first.")
+    return _read(path)
 
 
 def known(home: Home, role: Role | None = None) -> list[Video]:
     """All recorded videos, oldest first."""
     if not home.videos.exists():
         return []
-    records = [Video(**read_json(path)) for path in home.videos.glob("*.json")]
-    return sorted((v for v in records if role in (None, v.role)), key=lambda v: (v.added, v.video))
+    records = [_read(path) for path in home.videos.glob("*.json")]
+    wanted = (video for video in records if role is None or role in video.roles)
+    return sorted(wanted, key=lambda video: (video.added, video.video))
+
+
+def _read(record: UPath) -> Video:
+    values = read_json(record)
+    return Video(**{**values, "roles": tuple(values["roles"])})
 
 
 @contextlib.contextmanager

@@ -1,11 +1,11 @@
 """Predictions: what one generation says to each frame of a video, with the way back to memory."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from upath import UPath
 
 from aela.memory import store
 from aela.storage import Home, atomic, write_bytes
@@ -46,46 +46,48 @@ PREDICTIONS = pa.schema(
 SOUNDS_AT_A_TIME = 32
 
 
-def predict(
-    home: Home,
-    video: str,
-    mimic: "Mimic",
-    *,
-    aloud: bool = True,
-    progress: Callable[[int, int], None] = lambda done, of: None,
-) -> pa.Table:
+def predict(home: Home, video: str, mimic: "Mimic") -> pa.Table:
     """Look at every frame that memory keeps of `video`, write and return the predictions.
 
     The sounds lie beside the table, one FLAC file per row that speaks; the table is written last.
 
-    Args:
-        aloud: make the sounds; without them `sound` is null everywhere.
+    Raises:
+        UnknownVideo: the video was not ingested.
+    """
+    path = home.predictions(video, mimic.generation.sha)
+    table, codes = look(home, video, mimic)
+    sounds: list[str | None] = [None] * len(table)
+    speaking = np.flatnonzero(table["said"].to_numpy(zero_copy_only=False))
+    for start in range(0, len(speaking), SOUNDS_AT_A_TIME):
+        rows = speaking[start : start + SOUNDS_AT_A_TIME]
+        for row, samples in zip(rows, mimic.speak(codes[rows]), strict=True):
+            sound = path.with_suffix("") / f"{row:05d}.flac"
+            write_bytes(sound, store.to_flac(samples))
+            sounds[row] = home.relative(sound)
+    column = table.schema.get_field_index("sound")
+    table = table.set_column(column, PREDICTIONS.field("sound"), pa.array(sounds, pa.string()))
+    write(table, path)
+    return table
+
+
+def look(home: Home, video: str, mimic: "Mimic") -> tuple[pa.Table, np.ndarray]:
+    """The predictions for `video` without their sounds, and the word embeddings to speak [n, w].
 
     Raises:
         UnknownVideo: the video was not ingested.
     """
     frames = store.read_frames(home, video)
-    path = home.predictions(video, mimic.generation.sha)
-    if len(frames) == 0:
-        table = PREDICTIONS.empty_table()
-    else:
+    table, codes = PREDICTIONS.empty_table(), np.zeros((0, 0), np.float32)
+    if len(frames):
         recollection = mimic.recall(frames)
-        said = recollection.novelty <= mimic.generation.threshold
-        sounds: list[str | None] = [None] * len(frames)
-        speaking = np.flatnonzero(said) if aloud else np.zeros(0, int)
-        for start in range(0, len(speaking), SOUNDS_AT_A_TIME):
-            rows = speaking[start : start + SOUNDS_AT_A_TIME]
-            spoken = mimic.speak(recollection.codes[rows])
-            for row, samples in zip(rows, spoken, strict=True):
-                sound = path.with_suffix("") / f"{row:05d}.flac"
-                write_bytes(sound, store.to_flac(samples))
-                sounds[row] = home.relative(sound)
-            progress(start + len(rows), len(speaking))
-        table = _table(frames["time_s"].to_numpy(), said, sounds, recollection, mimic)
-    table = table.replace_schema_metadata({"video": video})
+        table, codes = _table(frames["time_s"].to_numpy(), recollection, mimic), recollection.codes
+    return table.replace_schema_metadata({"video": video}), codes
+
+
+def write(table: pa.Table, path: UPath) -> None:
+    """Write a predictions table whole."""
     with atomic(path) as file:
         pq.write_table(table, file)
-    return table
 
 
 def read_predictions(home: Home, video: str, generation: str) -> pa.Table:
@@ -99,14 +101,9 @@ def predicted(home: Home, generation: str) -> list[str]:
     return sorted(path.parent.name for path in home.all_predictions.glob(f"*/{generation}.parquet"))
 
 
-def _table(
-    times_s: np.ndarray,
-    said: np.ndarray,
-    sounds: list[str | None],
-    recollection: "Recollection",
-    mimic: "Mimic",
-) -> pa.Table:
+def _table(times_s: np.ndarray, recollection: "Recollection", mimic: "Mimic") -> pa.Table:
     memory, generation = mimic.remembering, mimic.generation
+    said = recollection.novelty <= generation.threshold
     clip = recollection.clips
     leaning = [
         [
@@ -124,7 +121,7 @@ def _table(
         "said": said,
         "confidence": recollection.confidence.astype(np.float32),
         "novelty": recollection.novelty.astype(np.float32),
-        "sound": sounds,
+        "sound": pa.nulls(len(said), pa.string()),
         "clip_video": memory.clip_videos[clip],
         "clip_start_s": memory.clip_starts_s[clip],
         "clip_end_s": memory.clip_ends_s[clip],

@@ -104,10 +104,9 @@ class ImageEncoderSettings:
 
     def same_network(self, other: "ImageEncoderSettings") -> bool:
         """Whether weights trained with one fit the other."""
-        return (self.network, self.described_by, self.embedding) == (
-            other.network,
-            other.described_by,
-            other.embedding,
+        return all(
+            getattr(self, name) == getattr(other, name)
+            for name in ("network", "described_by", "embedding", "centred")
         )
 
     def prototypes_for(self, frames: int) -> int:

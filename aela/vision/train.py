@@ -15,7 +15,7 @@ from aela.learning.loop import Report, silent
 from aela.memory import manifest as manifests
 from aela.memory.manifest import EmptyMemory, Manifest
 from aela.storage import Home
-from aela.vision.encoder import FRAMES_AT_ONCE, ImageEncoder, middle
+from aela.vision.encoder import FRAMES_AT_ONCE, ImageEncoder, middle, untrained_image_encoder
 from aela.vision.network import Network
 from aela.vision.pictures import looked_at
 from aela.vision.settings import ImageEncoderSettings, settings_from
@@ -80,6 +80,25 @@ def train_image_encoder(
         parent=parent.sha if parent else None,
         metrics=history.metrics() | metrics,
         curve=[{"step": float(r.step), **r.losses} for r in history.reports],
+    )
+    return checkpoints.save(home, card, encoder.state_dict())
+
+
+def save_untrained(
+    home: Home, manifest: Manifest, settings: ImageEncoderSettings, *, seed: int
+) -> Checkpoint:
+    """Save the encoder that training would start from: the baseline that it has to beat.
+
+    Like a trained one it is whitened on memory, so that learned weights are all it lacks.
+    """
+    encoder = untrained_image_encoder(settings, seed)
+    metrics = _fit_whitening(encoder, _load(home, manifest, settings, seed).pictures, "cpu")
+    card = Card(
+        model=MODEL,
+        settings=checkpoints.settings_dict(settings),
+        seed=seed,
+        manifest=manifest.sha,
+        metrics={"steps": 0.0, **metrics},
     )
     return checkpoints.save(home, card, encoder.state_dict())
 

@@ -28,7 +28,10 @@ def _tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> list[dg.
     result = sensor(dg.build_sensor_context(instance, resources={"memory": Memory()}))
     if isinstance(result, dg.SkipReason):
         return result.skip_message or ""
-    return [result] if isinstance(result, dg.RunRequest) else list(result)  # type: ignore[arg-type]
+    if isinstance(result, dg.SensorResult):
+        return list(result.run_requests or [])
+    assert isinstance(result, dg.RunRequest)
+    return [result]
 
 
 def _remember(home: Home, name: str, role: videos.Role, *, ingested: bool = True) -> str:
@@ -62,7 +65,7 @@ def test_learning_waits_for_memory_and_for_what_is_being_ingested(
     assert "no frames and words" in str(_tick(learning, instance))
     _remember(home, "cup", "learn")
     _remember(home, "pen", "learn", ingested=False)
-    assert "Waiting until 1" in str(_tick(learning, instance))
+    assert "Waiting until pen-" in str(_tick(learning, instance))
 
 
 def test_what_is_new_is_learned_and_what_is_learned_is_not_learned_again(

@@ -72,7 +72,9 @@ def glance(i, said=True):
 def data(**more):
     codes = np.random.default_rng(0).normal(size=(20, 8))
     values = {
-        "memory": [Remembered("cat_a-01234567", "learn", "0", 29, 6, {"blurry": 3}, {"knock": 1})],
+        "memory": [
+            Remembered("cat_a-01234567", ("learn",), "0", 29, 6, {"blurry": 3}, {"knock": 1})
+        ],
         "sizes": {"frames": 2_500_000, "models": 500_000},
         "words": [LearnedWord("cat_a, 3.0 s", [jpeg(), jpeg()], tone(500), tone(900))],
         "curves": {"image_encoder": [{"step": 1.0, "loss": 3.0}, {"step": 2.0, "loss": 2.0}]},
@@ -139,7 +141,7 @@ def test_what_there_is_not_is_left_out():
 def test_a_large_memory_stays_below_15_mb_and_says_what_is_missing():
     words = [LearnedWord(f"word {i}", [jpeg()] * 5, tone(500, 2), tone(600, 2)) for i in range(300)]
     watched = [WatchedVideo(f"v{n}-01234567", [glance(i) for i in range(300)]) for n in range(4)]
-    memory = [Remembered(f"m{i}-01234567", "learn", "0", 9, 9, {}, {}) for i in range(1000)]
+    memory = [Remembered(f"m{i}-01234567", ("learn",), "0", 9, 9, {}, {}) for i in range(1000)]
     report = render(data(words=words, watched=watched, memory=memory))
     assert len(report) < 15e6
     text = " ".join(Page(report).text)

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ from aela.capture import SAMPLE_RATE_HZ, Clip
 from aela.evaluation import score as scoring
 from aela.memory import store
 from aela.memory.videos import Video
-from aela.storage import Home, write_bytes
+from aela.storage import Home, write_bytes, write_json
 
 LABELS = {
     "videos": [
@@ -231,7 +232,9 @@ def test_generated_sounds_are_named_by_the_remembered_clip_they_resemble(tmp_pat
     home = Home.at(tmp_path / "home")
     for (video, start, end), word in ((SIGNAL, "signal"), (SPEECH, "speech")):
         clip = Clip(start, end, spoken(word), 0.1, -20.0, 30.0)
-        store.remember(home, Video(video, "learn", video, video, "", 1, ""), [clip])
+        record = Video(video, ("learn",), video, video, "", 1, "")
+        write_json(home.videos / f"{video}.json", asdict(record))
+        store.remember(home, record, [clip])
     for word in ("signal", "speech"):
         write_bytes(home.root / f"sounds/{word}.flac", store.to_flac(spoken(word, level=0.3)))
     rows = [

@@ -8,7 +8,7 @@ from upath import UPath
 from aela.capture import Clip, Frame, Rejection
 from aela.memory import manifest as manifests
 from aela.memory import store, videos
-from aela.memory.manifest import UnknownManifest
+from aela.memory.manifest import ChangedMemory, UnknownManifest
 from aela.memory.videos import UnknownVideo, Video
 from aela.storage import Home
 
@@ -94,6 +94,25 @@ def test_the_manifest_names_exactly_what_is_learned_from(home: Home):
     assert manifests.read(home, before.sha) == before
     with pytest.raises(UnknownManifest):
         manifests.read(home, "nothing")
+
+
+def test_watching_what_was_learned_does_not_unlearn_it(home: Home):
+    cup = _video(home, "cup")
+    store.remember(home, cup, [_frame(0.0)])
+    before = manifests.take(home).sha
+    _video(home, "cup", "watch")
+    assert manifests.take(home).sha == before
+    assert [e.video for e in store.remembered(home, "watch")] == [cup.video]
+
+
+def test_what_was_captured_anew_is_not_mixed_with_what_was_learned(home: Home):
+    cup = _video(home, "cup")
+    store.remember(home, cup, [_frame(0.0)])
+    manifest = manifests.take(home)
+    assert [len(table) for _, table in manifests.rows(home, manifest, "frame")] == [1]
+    store.remember(home, cup, [_frame(0.0), _frame(1.0)])
+    with pytest.raises(ChangedMemory, match="anew"):
+        list(manifests.rows(home, manifest, "frame"))
 
 
 def test_other_content_makes_another_manifest(home: Home):

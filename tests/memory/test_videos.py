@@ -31,21 +31,29 @@ def test_the_same_content_again_is_the_same_video(home: Home, tmp_path):
     assert len(videos.known(home)) == 1
 
 
-def test_a_video_can_change_its_role(home: Home, tmp_path):
+def test_a_video_can_have_both_roles_and_keeps_them(home: Home, tmp_path):
     learnt = videos.take_in(home, _file(tmp_path, "cup.mp4"), "learn", move=False)
-    watched = videos.take_in(home, _file(tmp_path, "cup.mp4"), "watch", move=False)
-    assert (watched.video, watched.role) == (learnt.video, "watch")
-    assert videos.known(home, "learn") == []
+    both = videos.take_in(home, _file(tmp_path, "cup.mp4"), "watch", move=False)
+    assert (both.video, both.roles) == (learnt.video, ("learn", "watch"))
+    for role in videos.ROLES:
+        assert [video.video for video in videos.known(home, role)] == [learnt.video]
 
 
-@pytest.mark.parametrize(
-    "name", ["../../up.mp4", "a\nb.mp4", "-rf.mp4", "...mp4", "ä ö.mp4", "x" * 200 + ".mp4"]
-)
+def test_a_file_that_looks_like_a_record_is_only_a_file(home: Home, tmp_path):
+    taken = videos.take_in(home, _file(tmp_path, "labels.json", b"{}"), "learn", move=True)
+    assert videos.known(home) == [taken]
+    assert (home.root / taken.file).read_bytes() == b"{}"
+
+
+NAMES = ["../../up.mp4", "a\nb.mp4", "-rf.mp4", "...mp4", "ä ö.mp4", "caf\udce9.mp4"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "x" * 200 + ".mp4", "録" * 80 + ".mp4"])
 def test_keys_are_safe_file_names(name: str):
     key = videos.key(name, "0123456789abcdef")
     assert key.endswith("-01234567")
     assert "/" not in key and "\n" not in key and not key.startswith((".", "-"))
-    assert len(key) < 120
+    assert len(key.encode()) < 120
 
 
 def test_an_empty_file_is_refused(home: Home, tmp_path):

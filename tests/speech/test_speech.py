@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ from aela.speech.speech import Speech, load_speech
 from aela.speech.voice import to_sound
 from aela.speech.word_autoencoder import train_word_autoencoder
 from aela.speech.words import remembered_words
-from aela.storage import Home
+from aela.storage import Home, write_json
 
 # Words as sequences of vowels: formants in Hz.
 VOWELS = {"a": (800, 1200), "i": (300, 2300), "u": (320, 800), "e": (500, 1900)}
@@ -65,7 +65,9 @@ def clip_of(sound: np.ndarray, start_s: float, rng: np.random.Generator) -> Clip
 def remember(home: Home, name: str, sounds: list[np.ndarray]) -> None:
     rng = np.random.default_rng(len(name))
     clips = [clip_of(sound, 3.0 * i, rng) for i, sound in enumerate(sounds)]
-    store.remember(home, Video(name, "learn", name, name, "", 1, ""), clips)
+    video = Video(name, ("learn",), name, name, "", 1, "")
+    write_json(home.videos / f"{name}.json", asdict(video))
+    store.remember(home, video, clips)
 
 
 def sayings(word: str, voice: str) -> list[np.ndarray]:
