@@ -72,8 +72,6 @@ class Network(nn.Module):
             nn.BatchNorm1d(HIDDEN),
             nn.ReLU(inplace=True),
             nn.Linear(HIDDEN, settings.embedding),
-            # Things of one style look alike to an untrained network: without this, all embeddings
-            # of such a memory collapse into one.
             *([nn.BatchNorm1d(settings.embedding, affine=False)] if settings.centred else []),
         )
 

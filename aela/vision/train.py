@@ -1,5 +1,6 @@
 """Trains the image encoder on the frames in memory."""
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ COLUMNS = ["time_s", "jpeg", "before", "after"]
 OTHER_FRAME = 0.5  # share of the second views that are drawn from around the frame
 WARM_UP = 0.05  # share of the training in which the learning rate rises
 EMA = 0.99  # the saved weights are a running mean over about a hundred steps
+COLLAPSED = 0.99  # share of the greatest entropy of an assignment to prototypes
+COLLAPSED_BY = 0.2  # of the training
 WHITENING_FLOOR = 0.5  # eigenvalues below this share of the mean count as noise
 
 
@@ -48,6 +51,8 @@ def train_image_encoder(
     Args:
         parent: a checkpoint whose weights are the starting point.
 
+    A training that collapses early starts again with `centred` embeddings, as its card then tells.
+
     Raises:
         ValueError: the parent's network is another one.
         EmptyMemory: the manifest holds fewer than FEWEST_FRAMES frames.
@@ -63,14 +68,15 @@ def train_image_encoder(
             f"The image encoder {parent.sha[:8]} has another network than these settings ask for; "
             "train a new one without a parent."
         )
+    start = checkpoints.weights(home, MODEL, parent.sha) if parent else None
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        encoder = ImageEncoder(settings)
-        if parent is not None:
-            encoder.load_state_dict(checkpoints.weights(home, MODEL, parent.sha))
         frames = _load(home, manifest, settings, seed)
-        encoder.to(device)
-        history, metrics = _learn(encoder, frames, settings, seed, device, report)
+        try:
+            encoder, history, metrics = _learn(frames, settings, seed, device, report, start)
+        except _Collapse:
+            # Things of one style look alike to a fresh network: hold their embeddings apart.
+            settings, parent = dataclasses.replace(settings, centred=True), None
+            encoder, history, metrics = _learn(frames, settings, seed, device, report)
         metrics |= _fit_whitening(encoder, frames.pictures, device)
     card = Card(
         model=MODEL,
@@ -78,8 +84,8 @@ def train_image_encoder(
         seed=seed,
         manifest=manifest.sha,
         parent=parent.sha if parent else None,
-        metrics=history.metrics() | metrics,
-        curve=[{"step": float(r.step), **r.losses} for r in history.reports],
+        metrics=metrics,
+        curve=history.points(),
     )
     return checkpoints.save(home, card, encoder.state_dict())
 
@@ -148,17 +154,25 @@ def _batches(n: int, batch: int, random: torch.Generator) -> Iterator[torch.Tens
         left = left[batch:]
 
 
+class _Collapse(Exception):
+    """All embeddings became one, so that no prototype is nearer than another."""
+
+
 def _learn(
-    encoder: ImageEncoder,
     frames: Frames,
     settings: ImageEncoderSettings,
     seed: int,
     device: str,
     report: Report,
-) -> tuple[loop.History, dict[str, float]]:
+    start: dict[str, torch.Tensor] | None = None,
+) -> tuple[ImageEncoder, loop.History, dict[str, float]]:
+    torch.manual_seed(seed)
+    encoder = ImageEncoder(settings)
+    if start is not None:
+        encoder.load_state_dict(start)
+    network = encoder.to(device).network
     n = len(frames.pictures)
     number = settings.prototypes_for(n)
-    network = encoder.network
     prototypes = Prototypes(settings.embedding, number).to(device)
     optimizer = torch.optim.AdamW(
         [*network.parameters(), *prototypes.parameters()],
@@ -196,17 +210,21 @@ def _learn(
             prototypes.vectors.grad = None
         optimizer.step()
         average.update_parameters(network)
+        alike = facts["entropy"] > COLLAPSED * math.log(number)
+        if alike and spent > COLLAPSED_BY and not settings.centred:
+            raise _Collapse
         return {"loss": float(loss.detach()), **facts}
 
     history = loop.run(MODEL, step, settings.budget, min(settings.batch, n), report)
     network.load_state_dict(average.module.state_dict())
     used = _prototypes_used(network, prototypes, frames.pictures, settings, device)
-    return history, {
+    metrics = history.metrics() | {
         "frames": float(n),
         "prototypes": float(number),
         "loss_of_chance": math.log(number),
         "prototypes_used": used,
     }
+    return encoder, history, metrics
 
 
 def _running_mean(mean: torch.Tensor, new: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:

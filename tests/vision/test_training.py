@@ -177,3 +177,16 @@ def test_settings_survive_the_card(settings: ImageEncoderSettings) -> None:
 def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"^{name} must lie between"):
         dataclasses.replace(DEFAULT, **{name: value})
+
+
+def test_a_training_that_collapses_starts_again_with_centred_embeddings(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = dataclasses.replace(SMALL, budget=Budget(steps=20))
+    manifest = memory(home)
+    sound = train_image_encoder(home, manifest, settings, seed=0)
+    assert sound.card.settings["centred"] is False
+    monkeypatch.setattr("aela.vision.train.COLLAPSED", 0.0)  # as if every training collapsed
+    mended = train_image_encoder(home, manifest, settings, seed=0)
+    assert mended.card.settings["centred"] is True
+    assert mended.card.metrics["steps"] == 20
