@@ -11,7 +11,6 @@ from aela.evaluation.pictures import evenly
 from aela.evaluation.report import Glance, LearnedWord, ReportData, WatchedVideo
 from aela.learning import checkpoints, embeddings
 from aela.learning.checkpoints import MODELS
-from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.mimicry.predict import predicted, read_predictions
 from aela.mimicry.recall import Mimic
@@ -88,13 +87,12 @@ def _maps(home: Home, mimic: Mimic) -> dict[str, bytes]:
     rows = evenly(len(remembering.images), MOST_ON_MAP)
     if len(rows) < 3:
         return {}
-    manifest = manifests.read(home, mimic.generation.manifest)
+    videos = remembering.frame_videos
+    first = {video: row for row, video in reversed(list(enumerate(videos)))}
     jpegs = [
-        jpeg
-        for _, table in manifests.rows(home, manifest, "frame", ["jpeg"])
-        for jpeg in table["jpeg"].to_pylist()
+        store.read_row(home, videos[row], "frame", row - first[videos[row]])["jpeg"] for row in rows
     ]
-    seen = pictures.embedding_map(remembering.images[rows], [jpegs[row] for row in rows])
+    seen = pictures.embedding_map(remembering.images[rows], jpegs)
     return {"remembered frames": seen}
 
 

@@ -109,6 +109,23 @@ def run(
     window: dict[str, list[float]] = defaultdict(list)
     start = last_report = time.monotonic()
     index = reported = 0
+
+    def tell() -> None:
+        nonlocal last_report, reported
+        now = time.monotonic()
+        progress = Progress(
+            model,
+            index,
+            budget.spent(index, now - start),
+            now - start,
+            (index - reported) * batch / max(now - last_report, 1e-9),
+            {name: sum(values) / len(values) for name, values in window.items()},
+        )
+        history.reports.append(progress)
+        report(progress)
+        window.clear()
+        last_report, reported = now, index
+
     while (spent := budget.spent(index, time.monotonic() - start)) < 1.0:
         for name, value in step(index, spent).items():
             if not math.isfinite(value):
@@ -118,18 +135,8 @@ def run(
                 )
             window[name].append(value)
         index += 1
-        now = time.monotonic()
-        if index == 1 or now - last_report >= every_s or budget.spent(index, now - start) >= 1.0:
-            progress = Progress(
-                model,
-                index,
-                budget.spent(index, now - start),
-                now - start,
-                (index - reported) * batch / max(now - last_report, 1e-9),
-                {name: sum(values) / len(values) for name, values in window.items()},
-            )
-            history.reports.append(progress)
-            report(progress)
-            window.clear()
-            last_report, reported = now, index
+        if index == 1 or time.monotonic() - last_report >= every_s:
+            tell()
+    if window:
+        tell()
     return history
