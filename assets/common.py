@@ -34,7 +34,7 @@ def plain_failures() -> Iterator[None]:
     try:
         yield
     except PLAIN_ERRORS as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
+        raise dg.Failure(str(error), allow_retries=False) from None
 
 
 def picture(png: bytes) -> dg.MarkdownMetadataValue:

@@ -41,7 +41,7 @@ class Compute(dg.ConfigurableResource):
         try:
             return preset(self.preset, self.effort)
         except ValueError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise dg.Failure(str(error), allow_retries=False) from None
 
     def torch_device(self) -> str:
         """`cpu` or `cuda`, decided now.

@@ -25,7 +25,7 @@ class Checkpoints(dg.ConfigurableResource):
         try:
             return checkpoints.required(self.memory.home, model)
         except UnknownCheckpoint as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise dg.Failure(str(error), allow_retries=False) from None
 
     def manifest_of(self, checkpoint: Checkpoint) -> Manifest:
         """What `checkpoint` was trained on."""
@@ -40,4 +40,4 @@ class Checkpoints(dg.ConfigurableResource):
         try:
             return generations.required(self.memory.home)
         except UnknownGeneration as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise dg.Failure(str(error), allow_retries=False) from None
