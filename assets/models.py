@@ -4,6 +4,7 @@ import dagster as dg
 
 from aela.learning import embeddings
 from aela.learning.checkpoints import Checkpoint
+from aela.learning.embeddings import Embed, Sense
 from aela.memory import manifest as manifests
 from assets import common
 from resources.compute import Compute
@@ -114,15 +115,7 @@ def image_embeddings(
 
     checkpoint = checkpoints.required("image_encoder")
     encoder = load_image_encoder(memory.home, checkpoint.sha, compute.torch_device())
-    new = embeddings.refresh(
-        memory.home,
-        checkpoint.sha,
-        checkpoints.manifest_of(checkpoint),
-        "frame",
-        encoder.embed,
-        lambda video, rows: context.log.info(f"{video}: {rows} frames embedded"),
-    )
-    return _embedded(checkpoint, new)
+    return _refresh(context, memory, checkpoints, checkpoint, "frame", encoder.embed)
 
 
 @dg.asset(
@@ -143,24 +136,29 @@ def word_embeddings(
 
     checkpoint = checkpoints.required("word_autoencoder")
     speech = load_speech(memory.home, checkpoint.sha, compute.torch_device())
-    new = embeddings.refresh(
-        memory.home,
-        checkpoint.sha,
-        checkpoints.manifest_of(checkpoint),
-        "clip",
-        speech.embed,
-        lambda video, rows: context.log.info(f"{video}: {rows} clips embedded"),
-    )
-    return _embedded(checkpoint, new)
+    return _refresh(context, memory, checkpoints, checkpoint, "clip", speech.embed)
 
 
-def _embedded(checkpoint: Checkpoint, new: int) -> dg.MaterializeResult:
-    version = dg.DataVersion(f"{checkpoint.sha}:{checkpoint.card.manifest}")
+def _refresh(
+    context: dg.AssetExecutionContext,
+    memory: Memory,
+    checkpoints: Checkpoints,
+    checkpoint: Checkpoint,
+    sense: Sense,
+    embed: Embed,
+) -> dg.MaterializeResult:
+    """Embed what the checkpoint was trained on, where that was not done yet."""
+    with common.plain_failures():
+        manifest = checkpoints.manifest_of(checkpoint)
+        new = embeddings.refresh(
+            memory.home,
+            checkpoint.sha,
+            manifest,
+            sense,
+            embed,
+            lambda video, rows: context.log.info(f"{video}: {rows} {sense}s embedded"),
+        )
     return dg.MaterializeResult(
-        data_version=version,
-        metadata={
-            "checkpoint": checkpoint.sha,
-            "manifest": checkpoint.card.manifest,
-            "new_rows": new,
-        },
+        data_version=dg.DataVersion(f"{checkpoint.sha}:{manifest.sha}"),
+        metadata={"checkpoint": checkpoint.sha, "manifest": manifest.sha, "new_rows": new},
     )
