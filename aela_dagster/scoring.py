@@ -11,6 +11,7 @@ from upath import UPath
 
 from aela.evaluation import score as scores
 from aela.evaluation.ears import recognise
+from aela.memory.videos import HASH_DIGITS
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
 from aela.presets import preset
@@ -121,19 +122,24 @@ def sign_accuracy(home: Home, generation: Generation) -> dict[str, Any] | None:
 def comparison(learned: dict[str, Any], untrained: dict[str, Any]) -> str:
     """Word accuracy beside chance and the untrained network, as Markdown."""
     lines = [
-        "| known segments named right | learned | untrained network | chance |",
+        "| right | learned | untrained network | chance |",
         "|---|---|---|---|",
     ]
     ours, theirs = learned["remembered"], untrained["remembered"]
     rows: dict[str, tuple[Any, Any]] = {}
-    for name, what in (("word_accuracy", "silence allowed"), ("word_accuracy_forced", "forced")):
+    for name, what in (
+        ("word_accuracy", "segments"),
+        ("word_accuracy_forced", "segments, never silent"),
+        ("frame_accuracy_forced", "single frames, never silent"),
+    ):
         for group in ("all", "clear", "occluded"):
-            rows[f"{group}, {what}"] = (ours[name][group], theirs[name][group])
+            rows[f"{what}: {group}"] = (ours[name][group], theirs[name][group])
         for video in ours[name]["by_video"]:
-            rows[f"{video}, {what}"] = (
+            rows[f"{what}: {video[: -HASH_DIGITS - 1]}"] = (
                 ours[name]["by_video"][video],
                 theirs[name]["by_video"].get(video),
             )
+    rows["answers right"] = (ours["precision"], theirs["precision"])
     lines += [
         f"| {row} | {percent(a)} | {percent(b)} | {percent(learned['chance'])} |"
         for row, (a, b) in rows.items()

@@ -193,7 +193,8 @@ def score(predictions: Sequence[Path | UPath], labels: Any, home: Home | None) -
     - `word_accuracy`: share of known segments whose most frequent answer, from 0.5 s after their
       start to their first utterance, is their word; no answer counts as wrong; of equally frequent
       answers the one given with more confidence counts. `word_accuracy_forced`: the same with the
-      nearest remembered clip of every frame, said or not.
+      nearest remembered clip of every frame, said or not. `frame_accuracy_forced`: single frames
+      instead of segments.
     - `precision`: answers in a known segment that name its object, of all answers. `recall`: the
       word accuracy over all known segments. Shares are None where there is nothing to share.
     - `silence`: for each kind of other segments their number and the share without any answer,
@@ -229,6 +230,7 @@ def score(predictions: Sequence[Path | UPath], labels: Any, home: Home | None) -
         "remembered": {
             **_by_words(watched, "remembered"),
             "word_accuracy_forced": _accuracy(watched, "remembered", forced=True),
+            "frame_accuracy_forced": _frame_accuracy(watched),
         },
         "sound": _by_words(watched, "heard") if listened else None,
         "silence": _silence(watched),
@@ -373,6 +375,21 @@ def _accuracy(watched: list[Watched], by: str, *, forced: bool) -> dict[str, Any
         (w.video, s.occluded, _majority(w.counting(s), by, forced=forced) == s.word)
         for w, s in _known(watched)
     ]
+    return _grouped(watched, right)
+
+
+def _frame_accuracy(watched: list[Watched]) -> dict[str, Any]:
+    """Frames that count, of known segments, whose nearest remembered clip is the right word."""
+    right = [
+        (w.video, s.occluded, answer.remembered == s.word)
+        for w, s in _known(watched)
+        for answer in w.counting(s)
+    ]
+    return _grouped(watched, right)
+
+
+def _grouped(watched: list[Watched], right: list[tuple[str, bool, bool]]) -> dict[str, Any]:
+    """Shares of `(video, occluded, right)`: of all, and by group."""
     return {
         "all": _share(r for _, _, r in right),
         "clear": _share(r for _, occluded, r in right if not occluded),
