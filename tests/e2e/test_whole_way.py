@@ -1,6 +1,7 @@
 """From dropped videos to spoken predictions, through Dagster, with trainers in their processes."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,10 @@ def lived(nursery: Path, tmp_path_factory: pytest.TempPathFactory):
     patch.setenv("AELA_HOME", str(home.root))
     with dg.DagsterInstance.ephemeral() as instance:
         for role, folder in (("learn", "train"), ("watch", "test")):
-            shutil.copytree(nursery / folder, str(home.inbox(role)))
+            inbox = Path(str(home.inbox(role)))
+            shutil.copytree(nursery / folder, inbox)
+            for video in inbox.iterdir():
+                os.utime(video, (0, 0))  # nobody is writing it any more
         ticks = _until_quiet(instance)
         yield home, instance, ticks
     patch.undo()
