@@ -2,21 +2,17 @@
 
     python benchmarks/vision.py BENCH_FOLDER [--seeds 0 1 2] [--steps N] [--only default plain ...]
 
-BENCH_FOLDER holds videos in `train/` and `test/` and a `labels.json` with, for each video, `file`,
-`blur_intervals` and `segments` ({start, end, object, kind, occluded}) and `utterances`. Labels only
-score: an image gets the label of most of its five nearest remembered frames. A frame is scored
-between half a second after its segment begins and the segment's first word; a segment is right
-when most of its frames are. Prints a Markdown table; spreads are over the seeds.
+BENCH_FOLDER is told of in `benchmarks/bench.py`. Labels only score: an image gets the label of most
+of its five nearest remembered frames; a segment is right when most of its frames are. Prints a
+Markdown table; spreads are over the seeds.
 """
 
 import argparse
 import dataclasses
-import json
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,22 +20,20 @@ import pyarrow as pa
 import torch
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
-from upath import UPath
 
-from aela.capture import CaptureSettings, capture
 from aela.learning.loop import Budget
 from aela.memory import manifest as manifests
-from aela.memory import store, videos
+from aela.memory import store
 from aela.mimicry.novelty import novelty
 from aela.storage import Home
 from aela.vision.encoder import load_image_encoder, untrained_image_encoder
 from aela.vision.pictures import decode, squeezed
 from aela.vision.settings import DEFAULT, ImageEncoderSettings
 from aela.vision.train import train_image_encoder
+from bench import Known, remember
 
 NEIGHBOURS = 5
 NOVELTY_NEIGHBOURS = 4
-SETTLED_S = 0.5
 PLAIN = dataclasses.replace(
     DEFAULT, look="whole", described_by="last stage", second_view_s=0.0, covered=0.0, zoom=0.4
 )
@@ -54,51 +48,6 @@ TRAINED = {
 }
 
 Embed = Callable[[pa.Table], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Known:
-    """What the labels say of one frame."""
-
-    thing: str | None
-    kind: str
-    group: str
-    segment: str
-    scored: bool
-    blurred: bool
-
-
-def know(labels: dict, time_s: float) -> Known | None:
-    """None between segments."""
-    for number, segment in enumerate(labels["segments"]):
-        if segment["start"] <= time_s < segment["end"]:
-            words = [u["start"] for u in labels["utterances"] if u["start"] >= segment["start"]]
-            end_s = min([segment["end"], *words])
-            hidden = "occluded" if segment.get("occluded") else "clear"
-            return Known(
-                segment.get("object"),
-                segment.get("kind", "known"),
-                f"{Path(labels['file']).stem.removeprefix('test_')} {hidden}",
-                f"{labels['file']} {number}",
-                segment["start"] + SETTLED_S <= time_s < end_s,
-                any(start <= time_s <= end for start, end in labels["blur_intervals"]),
-            )
-    return None
-
-
-def ingest(home: Home, bench: Path, labels: list[dict]) -> dict[str, list[Known | None]]:
-    """Remember all videos; returns what the labels say of each frame, by video."""
-    known = {}
-    for video in labels:
-        folder = Path(video["file"]).parent.name
-        if folder not in ("train", "test"):
-            continue
-        role = "learn" if folder == "train" else "watch"
-        record = videos.take_in(home, UPath(bench / video["file"]), role, move=False)
-        store.remember(home, record, capture(bench / video["file"], CaptureSettings()))
-        times = store.read_frames(home, record.video, ["time_s"])["time_s"].to_pylist()
-        known[record.video] = [know(video, time_s) for time_s in times]
-    return known
 
 
 def score(home: Home, known: dict[str, list[Known | None]], embed: Embed) -> dict[str, float]:
@@ -155,10 +104,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=DEFAULT.budget.steps)
     parser.add_argument("--only", nargs="+", choices=TRAINED, default=list(TRAINED))
     arguments = parser.parse_args()
-    labels = json.loads((arguments.bench / "labels.json").read_text())["videos"]
     with tempfile.TemporaryDirectory() as folder:
         home = Home.at(folder)
-        known = ingest(home, arguments.bench, labels)
+        known = remember(home, arguments.bench).known()
         manifest = manifests.take(home)
         print(f"{manifest.frames} frames in memory, {arguments.steps} steps\n")
 
