@@ -2,15 +2,13 @@
 
     python benchmarks/speech.py BENCH_FOLDER [--seeds 0 1] [--preset default|quick|article]
 
-BENCH_FOLDER holds `train/*.mp4`, `test/*.mp4` and a `labels.json` with, for each video, `file` and
-`utterances` ({start, end, word, speaker}, in seconds); labels serve for scoring only. The train
-videos are captured into a temporary home, both autoencoders are trained on them, and each figure
-is printed beside its baseline: networks that were never trained, dynamic time warping on MFCC, and
-Griffin-Lim on the true mel spectrogram (the ceiling of everything that is said).
+BENCH_FOLDER is told of in `benchmarks/bench.py`. The train videos are captured into a temporary
+home, both autoencoders are trained on them, and each figure is printed beside its baseline:
+networks that were never trained, dynamic time warping on MFCC, and Griffin-Lim on the true mel
+spectrogram (the ceiling of everything that is said).
 """
 
 import argparse
-import json
 import tempfile
 import time
 from dataclasses import dataclass
@@ -21,13 +19,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 from scipy.fft import dct
-from upath import UPath
 
-from aela.capture import SAMPLE_RATE_HZ, capture
+from aela.capture import SAMPLE_RATE_HZ
 from aela.evaluation.listeners import features as heard_features
 from aela.evaluation.listeners import warped_distances
 from aela.learning.loop import Progress
-from aela.memory import manifest, store, videos
+from aela.memory import manifest, store
 from aela.speech import settings
 from aela.speech.mel_autoencoder import MelAutoencoder, train_mel_autoencoder
 from aela.speech.speech import Speech, load_speech
@@ -35,6 +32,7 @@ from aela.speech.voice import to_sound
 from aela.speech.word_autoencoder import WordAutoencoder, train_word_autoencoder
 from aela.speech.words import features_of
 from aela.storage import Home
+from bench import Bench, remember
 
 PRESETS = {
     "default": (settings.DEFAULT_MEL, settings.DEFAULT_WORD),
@@ -61,16 +59,13 @@ class Sayings:
         return self.clips["end_s"].to_numpy() - self.clips["start_s"].to_numpy()
 
 
-def remember(home: Home, folder: Path, labels: dict) -> tuple[Sayings, Sayings]:
-    """Capture all videos with speech; the sayings of `train`, and those of `test`."""
+def sayings(bench: Bench) -> tuple[Sayings, Sayings]:
+    """The sayings of the train videos, and those of the test videos."""
     parts: dict[str, list] = {"train": [], "test": []}
-    for label in labels["videos"]:
-        part = label["file"].split("/")[0]
-        role = "learn" if part == "train" else "watch"
-        path = folder / label["file"]
-        video = videos.take_in(home, UPath(path), role, move=False)
-        store.remember(home, video, capture(path))
-        clips = store.read_clips(home, video.video)
+    for label in bench.labels["videos"]:
+        if label["file"] not in bench.keys:
+            continue
+        clips = store.read_clips(bench.home, bench.keys[label["file"]])
         for row, clip in enumerate(clips.to_pylist()):
             said = [
                 u
@@ -78,6 +73,7 @@ def remember(home: Home, folder: Path, labels: dict) -> tuple[Sayings, Sayings]:
                 if min(clip["end_s"], u["end"]) > max(clip["start_s"], u["start"])
             ]
             if len(said) == 1:
+                part = label["file"].split("/")[0]
                 parts[part].append((clips.slice(row, 1), clip, said[0], label["file"]))
     return gather(parts["train"]), gather(parts["test"])
 
@@ -264,11 +260,10 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=2, help="make sound of every n-th clip")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    labels = json.loads((arguments.folder / "labels.json").read_text())
     mel_settings, word_settings = PRESETS[arguments.preset]
     with tempfile.TemporaryDirectory() as folder:
         home = Home.at(folder)
-        train, test = remember(home, arguments.folder, labels)
+        train, test = sayings(remember(home, arguments.folder))
         seen = manifest.take(home)
         print(f"{len(train.words)} training clips, {len(test.words)} test clips")
         columns = {

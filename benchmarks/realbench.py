@@ -1,0 +1,369 @@
+"""The whole system on a folder of labelled videos, against its bars and beside its peers.
+
+    python benchmarks/realbench.py --bench BENCH_FOLDER [--seeds 0 1 2] [--preset aela1 aela0]
+        [--beside pixels untrained lightly ...] [--effort 1] [--home FOLDER] [--out FOLDER]
+
+BENCH_FOLDER is told of in `benchmarks/bench.py`. For each seed, each preset learns everything from
+an empty memory and watches the test videos. The rows `--beside` have another image side in the same
+system: the first preset's ears, its moments and its associator, trained anew on the other's
+embeddings. `pixels` is the whole frame at 32 x 32, `untrained` a ResNet18 on whole frames,
+`lightly` that library's SwAV in its own example settings, for as many processor minutes as the
+first preset's image encoder took; the others are the first preset without one of its tricks
+(`benchmarks/vision.py` names them).
+
+Prints Markdown and writes it, with all figures as JSON, to --out. Figures are medians over the
+seeds, with the least and the most. A home given with --home is kept, and what it holds of the
+videos already is not captured again.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.markdown import Markdown
+
+import speech
+import vision
+from aela.association.associator import load_associator
+from aela.association.pairs import make_pairs
+from aela.association.train import train_associator
+from aela.evaluation import score as scores
+from aela.evaluation.ears import recognise
+from aela.evaluation.evaluate import evaluate
+from aela.learning import embeddings
+from aela.learning.checkpoints import Card, Checkpoint
+from aela.memory import manifest as manifests
+from aela.memory.manifest import Manifest
+from aela.mimicry import generation as generations
+from aela.mimicry.generation import Generation
+from aela.mimicry.novelty import memory_threshold
+from aela.mimicry.predict import look, predict, write
+from aela.mimicry.recall import Mimic, load_remembering
+from aela.presets import PRESETS, Preset, preset
+from aela.speech.mel_autoencoder import train_mel_autoencoder
+from aela.speech.speech import Speech, load_speech
+from aela.speech.word_autoencoder import train_word_autoencoder
+from aela.storage import Home, sha256, write_bytes, write_json
+from aela.vision.encoder import load_image_encoder, untrained_image_encoder
+from aela.vision.train import train_image_encoder
+from bench import Bench, remember
+
+SOUND_SAMPLE = (
+    2  # of the remembered clips every so manieth is made anew for the figures of the voice
+)
+UNTRAINED = replace(vision.PLAIN, network="resnet18")
+ABLATIONS = [name for name in vision.TRAINED if name != "default"]
+
+# What is asked for: the figure, its bar, and what would be excellent. True: more is better.
+BARS = {
+    "segments right, mixed clear": (0.85, 1.0, True),
+    "segments right, mixed occluded": (0.70, 0.95, True),
+    "segments right, new_speaker clear": (0.65, 0.90, True),
+    "recalled words that survive as sound": (0.90, 0.99, True),
+    "recalled words that survive, second listener": (0.90, 0.99, True),
+    "precision": (0.90, 0.97, True),
+    "recall": (0.75, 0.90, True),
+    "novelty AUROC, background and hand": (0.95, 0.99, True),
+    "novelty AUROC, unknown object": (0.80, 0.95, True),
+    "sign accuracy, test, centred": (0.67, 0.85, True),
+    "sign accuracy, test, above the constant": (0.15, 0.15, True),
+    "same-different AP above DTW's, across videos": (0.0, 0.95, True),
+    "same-different AP above DTW's, across speakers": (0.0, 0.95, True),
+    "distortion, train, dB": (5.5, 4.0, False),
+    "length error, train, median": (0.08, 0.04, False),
+    "length error, train, worst": (0.30, 0.30, False),
+    "sign accuracy of the word autoencoder, held-out videos": (0.95, 0.98, True),
+    "minutes of learning": (25.0, 25.0, False),
+}
+
+
+@dataclass(frozen=True)
+class Sight:
+    """An image side: what it is called in a home, and how it embeds."""
+
+    name: str
+    embed: vision.Embed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--bench", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["aela1"])
+    parser.add_argument(
+        "--beside", nargs="*", choices=["pixels", "untrained", "lightly", *ABLATIONS], default=[]
+    )
+    parser.add_argument("--effort", type=float, default=1.0, help="share of the training steps")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home.at(arguments.home or folder)
+        start = time.monotonic()
+        bench = remember(home, arguments.bench)
+        capturing_s = time.monotonic() - start
+        manifest = manifests.take(home)
+        train, test = speech.sayings(bench)
+        console.print(f"{manifest.frames} frames and {manifest.clips} clips to learn from")
+        baseline = speech.baselines(train, test, SOUND_SAMPLE)
+        rows: dict[str, list[dict[str, float]]] = {}
+        for seed in arguments.seeds:
+            for number, name in enumerate(arguments.preset):
+                console.print(f"seed {seed}: {name}")
+                settings = preset(name, arguments.effort)
+                start = time.monotonic()
+                eyes, cpu_s = _learn_to_see(home, manifest, settings, seed)
+                words = _learn_to_hear(home, manifest, settings, seed)
+                mimic = _join(home, manifest, eyes, words, settings, seed)
+                found = _watch(bench, mimic, eyes, sounds=True)
+                seconds = time.monotonic() - start + capturing_s
+                found |= {"minutes of learning": seconds / 60}
+                found |= _signs(home, mimic, settings)
+                found |= _hearing(mimic.speech, train, test, baseline)
+                rows.setdefault(name, []).append(found)
+                if number:
+                    continue
+                for other in arguments.beside:
+                    console.print(f"seed {seed}: {other}")
+                    side = _sight(home, manifest, other, settings, seed, cpu_s)
+                    beside = _join(home, manifest, side, words, settings, seed)
+                    rows.setdefault(other, []).append(_watch(bench, beside, side, sounds=False))
+                    _write(console, arguments, bench, rows, show=False)
+            _write(console, arguments, bench, rows, show=seed == arguments.seeds[-1])
+
+
+def _learn_to_see(
+    home: Home, manifest: Manifest, settings: Preset, seed: int
+) -> tuple[Sight, float]:
+    """The trained image encoder, and the processor seconds it took."""
+    start = time.process_time()
+    checkpoint = train_image_encoder(home, manifest, settings.image_encoder, seed=seed)
+    seconds = time.process_time() - start
+    return Sight(checkpoint.sha, load_image_encoder(home, checkpoint.sha).embed), seconds
+
+
+def _learn_to_hear(home: Home, manifest: Manifest, settings: Preset, seed: int) -> Checkpoint:
+    mel = train_mel_autoencoder(home, manifest, settings.mel_autoencoder, seed=seed)
+    words = train_word_autoencoder(home, manifest, mel, settings.word_autoencoder, seed=seed)
+    embeddings.refresh(home, words.sha, manifest, "clip", load_speech(home, words.sha).embed)
+    return words
+
+
+def _sight(
+    home: Home, manifest: Manifest, name: str, settings: Preset, seed: int, cpu_s: float
+) -> Sight:
+    """The image side of a row beside the preset."""
+    unique = sha256(f"{name} {seed}".encode())
+    if name == "pixels":
+        return Sight(unique, vision.raw_pixels)
+    if name == "untrained":
+        return Sight(unique, untrained_image_encoder(UNTRAINED, seed).embed)
+    if name == "lightly":
+        from peers import train_lightly_swav
+
+        return Sight(unique, train_lightly_swav(home, manifest, minutes=cpu_s / 60, seed=seed))
+    changed = replace(vision.TRAINED[name], budget=settings.image_encoder.budget)
+    return _learn_to_see(home, manifest, replace(settings, image_encoder=changed), seed)[0]
+
+
+def _join(
+    home: Home, manifest: Manifest, eyes: Sight, words: Checkpoint, settings: Preset, seed: int
+) -> Mimic:
+    """Embed memory, train the associator, and have it all as one generation."""
+    embeddings.refresh(home, eyes.name, manifest, "frame", eyes.embed)
+    image_encoder = Checkpoint(eyes.name, Card("image_encoder", {}, seed, manifest.sha))
+    window_s = settings.associator.window_s
+    pairs = make_pairs(home, manifest, image_encoder, words, window_s)
+    associator = train_associator(
+        home, manifest, image_encoder, words, pairs, settings.associator, seed=seed
+    )
+    generation = Generation(
+        image_encoder=eyes.name,
+        mel_autoencoder=words.card.inputs["mel_autoencoder"],
+        word_autoencoder=words.sha,
+        associator=associator.sha,
+        pairs=pairs,
+        manifest=manifest.sha,
+        threshold=memory_threshold(home, manifest.sha, eyes.name, settings.mimicry),
+    )
+    generations.write(home, generation)
+    return Mimic(
+        generation,
+        settings.mimicry,
+        load_remembering(home, manifest.sha, eyes.name, words.sha),
+        eyes,  # pyright: ignore[reportArgumentType]  # all that is asked of it is `embed`
+        load_associator(home, associator.sha),
+        load_speech(home, words.sha),
+        "cpu",
+    )
+
+
+def _watch(bench: Bench, mimic: Mimic, eyes: Sight, *, sounds: bool) -> dict[str, float]:
+    """What is said to the test videos, and how much of it is right."""
+    home, tables = bench.home, []
+    for video in bench.watched:
+        path = home.predictions(video, mimic.generation.sha)
+        if sounds:
+            predict(home, video, mimic)
+        else:
+            write(look(home, video, mimic)[0], path)
+        tables.append(path)
+    scored = scores.score(tables, bench.labels, home if sounds else None)
+    heard = scores.word_recognition(*recognise(home, mimic.generation, bench.watched), bench.labels)
+    remembered = scored["remembered"]
+    found = {
+        **_by_group(bench, scores.segments(tables, bench.labels)),
+        "segments right, never silent": remembered["word_accuracy_forced"]["all"],
+        "precision": remembered["precision"],
+        "recall": remembered["recall"],
+        "frames silent where nothing is known": scored["silence"]["all"]["silent_frames"],
+        "words recognised by ear": heard["all"],
+    }
+    found |= {
+        f"novelty AUROC, {name.replace('_', ' ')}": area
+        for name, area in scored["novelty_auroc"].items()
+    }
+    if sounds:
+        found["precision of sounds"] = scored["sound"]["precision"]
+        found["recalled words that survive as sound"] = scored["sound"].get("survival")
+        found["recalled words that survive, second listener"] = scored["sound"].get("survival_second")
+    nearest = vision.score(home, bench.known(), eyes.embed)
+    found |= {f"k-NN, {name}": value for name, value in nearest.items() if ": " in name}
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def _by_group(bench: Bench, rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Shares of known segments named right: of all, and by video and clear or occluded."""
+    groups: dict[str, list[bool]] = {"all": []}
+    for video in bench.labels["videos"]:
+        of = {row["start"]: row for row in rows if row["video"] == bench.keys.get(video["file"])}
+        for segment in video["segments"]:
+            if segment["kind"] != "known" or segment["start"] not in of:
+                continue
+            right = of[segment["start"]]["right"]
+            name = Path(video["file"]).stem.removeprefix("test_")
+            hidden = "occluded" if segment.get("occluded") else "clear"
+            groups["all"].append(right)
+            groups.setdefault(f"{name} {hidden}", []).append(right)
+    return {f"segments right, {name}": float(np.mean(right)) for name, right in groups.items()}
+
+
+def _signs(home: Home, mimic: Mimic, settings: Preset) -> dict[str, float]:
+    accuracy = evaluate(home, mimic, settings.associator.window_s).sign_accuracy
+    found = {f"sign accuracy, {part}": value.raw for part, value in accuracy.items()}
+    found |= {f"sign accuracy, {part}, centred": value.centred for part, value in accuracy.items()}
+    found["sign accuracy, test, constant"] = accuracy["test"].constant_mean
+    found["sign accuracy, test, shuffled"] = accuracy["test"].shuffled_centred
+    above = accuracy["test"].centred - accuracy["test"].constant_mean
+    return found | {"sign accuracy, test, above the constant": above}
+
+
+def _hearing(
+    ears: Speech, train: speech.Sayings, test: speech.Sayings, baseline: dict[str, float]
+) -> dict[str, float]:
+    found = speech.figures(ears, train, test, SOUND_SAMPLE)
+    for across in ("videos", "speakers"):
+        name = f"same-different AP, train, across {across}"
+        found[f"same-different AP above DTW's, across {across}"] = found[name] - baseline[name]
+    found["sign accuracy of the word autoencoder, held-out videos"] = found["sign accuracy, test"]
+    return {name: value for name, value in found.items() if name != "sign accuracy, test"}
+
+
+def _write(
+    console: Console,
+    arguments: argparse.Namespace,
+    bench: Bench,
+    rows: dict[str, list[dict[str, float]]],
+    *,
+    show: bool,
+) -> None:
+    lines = [f"# {' and '.join(arguments.preset)} on {arguments.bench.name}", ""]
+    lines += [f"`{_command(arguments)}`", ""]
+    for name in arguments.preset:
+        lines += [f"## {name} against the bars", "", *_bars(rows[name]), ""]
+    lines += ["## Beside its peers", "", *_peers(bench, rows), ""]
+    for name in arguments.preset:
+        lines += [f"## All figures of {name}", "", *_everything(rows[name]), ""]
+    text = "\n".join(lines)
+    stem = f"{arguments.bench.name}-{'-'.join(arguments.preset)}"
+    home = Home.at(arguments.out).root
+    write_bytes(home / f"{stem}.md", text.encode())
+    write_json(home / f"{stem}.json", {"seeds": arguments.seeds, "rows": rows})
+    if show:
+        console.print(Markdown(text))
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    parts = ["python benchmarks/realbench.py --bench BENCH", "--seeds"]
+    parts += [*map(str, arguments.seeds), "--preset", *arguments.preset]
+    if arguments.beside:
+        parts += ["--beside", *arguments.beside]
+    if arguments.effort != 1:
+        parts.append(f"--effort {arguments.effort:g}")
+    return " ".join(parts)
+
+
+def _bars(figures: list[dict[str, float]]) -> list[str]:
+    lines = ["| | median | least to most | bar | | excellent |", "|---|---|---|---|---|---|"]
+    for name, (bar, excellent, more) in BARS.items():
+        values = [found[name] for found in figures if name in found]
+        if not values:
+            lines.append(f"| {name} | not measured | | | | |")
+            continue
+        median = statistics.median(values)
+        reached = median >= bar if more else median <= bar
+        sign = "≥" if more else "≤"
+        lines.append(
+            f"| {name} | **{_number(median)}** | {_number(min(values))} to {_number(max(values))} "
+            f"| {sign} {bar:g} | {'reached' if reached else 'missed'} | {sign} {excellent:g} |"
+        )
+    return lines
+
+
+def _peers(bench: Bench, rows: dict[str, list[dict[str, float]]]) -> list[str]:
+    columns = [name for name in next(iter(rows.values()))[0] if name.startswith("segments right")]
+    columns += ["precision", "novelty AUROC, background and hand", "novelty AUROC, unknown object"]
+    columns += [
+        name for name in next(iter(rows.values()))[0] if name.startswith("k-NN") and "fr" in name
+    ]
+    words = {s["word"] for v in bench.labels["videos"] for s in v["segments"] if s.get("word")}
+    lines = ["| image side | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    chance = ["0.5" if "AUROC" in name else _number(1 / len(words)) for name in columns]
+    lines.append("| chance | " + " | ".join(chance) + " |")
+    for row, figures in rows.items():
+        cells = [_median(figures, name) for name in columns]
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _everything(figures: list[dict[str, float]]) -> list[str]:
+    lines = ["| | median (least to most) |", "|---|---|"]
+    return lines + [f"| {name} | {_median(figures, name)} |" for name in figures[0]]
+
+
+def _median(figures: list[dict[str, float]], name: str) -> str:
+    values = [found[name] for found in figures if name in found]
+    if not values:
+        return "–"
+    median = _number(statistics.median(values))
+    if len(values) == 1:
+        return median
+    return f"{median} ({_number(min(values))} to {_number(max(values))})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 2 else f"{value:.2f}"
+
+
+if __name__ == "__main__":
+    main()
