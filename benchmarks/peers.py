@@ -29,7 +29,7 @@ from aela.vision.pictures import decode, squeezed
 try:
     from lightly.loss import SwaVLoss
     from lightly.models.modules import SwaVProjectionHead, SwaVPrototypes
-    from lightly.transforms import SwaVTransform
+    from lightly.transforms.swav_transform import SwaVTransform
     from lightly.transforms.utils import IMAGENET_NORMALIZE
 except ModuleNotFoundError as missing:
     raise SystemExit(
