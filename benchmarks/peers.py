@@ -141,8 +141,8 @@ def train_lightly_swav(home: Home, manifest: Manifest, *, minutes: float, seed: 
     """Train lightly's SwAV on the frames of `manifest` and return an embedder of its features.
 
     Args:
-        minutes: of computing, data pipeline included: the CPU time of this process divided by
-            torch's threads. Other programs on the machine do not change what is learned in them.
+        minutes: of processor time (`time.process_time`: all threads together), data pipeline
+            included. Other programs on the machine do not change what is learned in them.
 
     Returns:
         a function from frames with the column `jpeg` to unit vectors, float32 [n, 512]: the
@@ -158,7 +158,7 @@ def train_lightly_swav(home: Home, manifest: Manifest, *, minutes: float, seed: 
         swav = LightlySwav(jpegs_of(home, manifest))
         swav.model.train()
         start = time.process_time()
-        while (time.process_time() - start) / torch.get_num_threads() < 60 * minutes:
+        while time.process_time() - start < 60 * minutes:
             swav.step()
     np.random.set_state(numpy_state)
     backbone = swav.model.backbone.eval()
