@@ -234,9 +234,10 @@ def _watch(bench: Bench, mimic: Mimic, eyes: Sight, *, sounds: bool) -> dict[str
         for name, area in scored["novelty_auroc"].items()
     }
     if sounds:
-        found["precision of sounds"] = scored["sound"]["precision"]
-        found["recalled words that survive as sound"] = scored["sound"].get("survival")
-        found["recalled words that survive, second listener"] = scored["sound"].get("survival_second")
+        sound = scored["sound"]
+        found["precision of sounds"] = sound["precision"]
+        found["recalled words that survive as sound"] = sound.get("survival")
+        found["recalled words that survive, second listener"] = sound.get("survival_second")
     nearest = vision.score(home, bench.known(), eyes.embed)
     found |= {f"k-NN, {name}": value for name, value in nearest.items() if ": " in name}
     return {name: float(value) for name, value in found.items() if value is not None}

@@ -57,8 +57,9 @@ def score(home: Home, known: dict[str, list[Known | None]], embed: Embed) -> dic
         vectors = embed(store.read_frames(home, entry.video))
         for vector, what in zip(vectors, known[entry.video], strict=True):
             if what and not what.blurred:
-                rows[entry.role][0].append(vector)
-                rows[entry.role][1].append(what)
+                role = "learn" if "learn" in entry.roles else "watch"
+                rows[role][0].append(vector)
+                rows[role][1].append(what)
     memory, things = np.stack(rows["learn"][0]), np.array([w.thing for w in rows["learn"][1]])
     images, whats = np.stack(rows["watch"][0]), rows["watch"][1]
     similarity = images @ memory.T
