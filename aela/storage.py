@@ -69,6 +69,9 @@ class Home:
     def embeddings(self, checkpoint: str, video: str) -> UPath:
         return self.root / "embeddings" / checkpoint / f"{video}.parquet"
 
+    def ground(self, checkpoint: str, video: str) -> UPath:
+        return self.root / "embeddings" / checkpoint / "ground" / f"{video}.parquet"
+
     def pairs(self, sha: str) -> UPath:
         return self.root / "pairs" / f"{sha}.parquet"
 

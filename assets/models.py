@@ -103,7 +103,7 @@ def word_autoencoder(
     kinds={"pytorch", "parquet"},
     owners=common.OWNERS,
     retry_policy=common.RETRY_STORAGE,
-    description="Every remembered frame as the current image encoder sees it.",
+    description="Every remembered frame as the image encoder sees it, and the ground beside the things.",
 )
 def image_embeddings(
     context: dg.AssetExecutionContext,
@@ -115,7 +115,8 @@ def image_embeddings(
 
     checkpoint = checkpoints.required("image_encoder")
     encoder = load_image_encoder(memory.home, checkpoint.sha, compute.torch_device())
-    return _refresh(context, memory, checkpoints, checkpoint, "frame", encoder.embed)
+    embeds: dict[Sense, Embed] = {"frame": encoder.embed, "ground": encoder.embed_ground}
+    return _refresh(context, memory, checkpoints, checkpoint, embeds)
 
 
 @dg.asset(
@@ -136,7 +137,7 @@ def word_embeddings(
 
     checkpoint = checkpoints.required("word_autoencoder")
     speech = load_speech(memory.home, checkpoint.sha, compute.torch_device())
-    return _refresh(context, memory, checkpoints, checkpoint, "clip", speech.embed)
+    return _refresh(context, memory, checkpoints, checkpoint, {"clip": speech.embed})
 
 
 def _refresh(
@@ -144,19 +145,21 @@ def _refresh(
     memory: Memory,
     checkpoints: Checkpoints,
     checkpoint: Checkpoint,
-    sense: Sense,
-    embed: Embed,
+    embeds: dict[Sense, Embed],
 ) -> dg.MaterializeResult:
     """Embed what the checkpoint was trained on, where that was not done yet."""
     with common.plain_failures():
         manifest = checkpoints.manifest_of(checkpoint)
-        new = embeddings.refresh(
-            memory.home,
-            checkpoint.sha,
-            manifest,
-            sense,
-            embed,
-            lambda video, rows: context.log.info(f"{video}: {rows} {sense}s embedded"),
+        new = sum(
+            embeddings.refresh(
+                memory.home,
+                checkpoint.sha,
+                manifest,
+                sense,
+                embed,
+                lambda video, rows: context.log.info(f"{video}: {rows} embedded"),
+            )
+            for sense, embed in embeds.items()
         )
     return dg.MaterializeResult(
         data_version=dg.DataVersion(f"{checkpoint.sha}:{manifest.sha}"),

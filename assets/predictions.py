@@ -17,7 +17,7 @@ PREDICTION_COLUMNS = common.columns(
         "time_s": ("double", "when it looked"),
         "said": ("bool", "whether it spoke"),
         "confidence": ("float", "likeness of the predicted word to the remembered one, 0 to 1"),
-        "novelty": ("float", "distance from memory, 0 to 2"),
+        "novelty": ("float", "unlikeness to remembered things, 0 to 1"),
         "sound": ("string", "FLAC file under AELA_HOME, null when silent"),
         "clip_video": ("string", "video of the nearest remembered clip"),
         "clip_start_s": ("double", "where that clip starts"),

@@ -86,10 +86,14 @@ BARS = {
 
 @dataclass(frozen=True)
 class Sight:
-    """An image side: what it is called in a home, and how it embeds."""
+    """An image side: what it is called in a home, how it embeds, and what it knows of the ground.
+
+    Those who look at whole frames know no ground.
+    """
 
     name: str
     embed: vision.Embed
+    embed_ground: vision.Embed
 
 
 def main() -> None:
@@ -149,7 +153,8 @@ def _learn_to_see(
     start = time.process_time()
     checkpoint = train_image_encoder(home, manifest, settings.image_encoder, seed=seed)
     seconds = time.process_time() - start
-    return Sight(checkpoint.sha, load_image_encoder(home, checkpoint.sha).embed), seconds
+    encoder = load_image_encoder(home, checkpoint.sha)
+    return Sight(checkpoint.sha, encoder.embed, encoder.embed_ground), seconds
 
 
 def _learn_to_hear(home: Home, manifest: Manifest, settings: Preset, seed: int) -> Checkpoint:
@@ -165,15 +170,20 @@ def _sight(
     """The image side of a row beside the preset."""
     unique = sha256(f"{name} {seed}".encode())
     if name == "pixels":
-        return Sight(unique, vision.raw_pixels)
+        return Sight(unique, vision.raw_pixels, _no_ground)
     if name == "untrained":
-        return Sight(unique, untrained_image_encoder(UNTRAINED, seed).embed)
+        return Sight(unique, untrained_image_encoder(UNTRAINED, seed).embed, _no_ground)
     if name == "lightly":
         from peers import train_lightly_swav
 
-        return Sight(unique, train_lightly_swav(home, manifest, minutes=cpu_s / 60, seed=seed))
+        embed = train_lightly_swav(home, manifest, minutes=cpu_s / 60, seed=seed)
+        return Sight(unique, embed, _no_ground)
     changed = replace(vision.TRAINED[name], budget=settings.image_encoder.budget)
     return _learn_to_see(home, manifest, replace(settings, image_encoder=changed), seed)[0]
+
+
+def _no_ground(frames: pa.Table) -> np.ndarray:
+    return np.zeros((0, 1), np.float32)
 
 
 def _join(
@@ -181,6 +191,7 @@ def _join(
 ) -> Mimic:
     """Embed memory, train the associator, and have it all as one generation."""
     embeddings.refresh(home, eyes.name, manifest, "frame", eyes.embed)
+    embeddings.refresh(home, eyes.name, manifest, "ground", eyes.embed_ground)
     image_encoder = Checkpoint(eyes.name, Card("image_encoder", {}, seed, manifest.sha))
     window_s = settings.associator.window_s
     pairs = make_pairs(home, manifest, image_encoder, words, window_s)

@@ -81,14 +81,17 @@ def score(home: Home, known: dict[str, list[Known | None]], embed: Embed) -> dic
         segments.setdefault(what.group, []).append(right)
     result = {f"{group}: frames": float(np.mean(frames[group])) for group in sorted(frames)}
     result |= {f"{group}: segments": float(np.mean(segments[group])) for group in sorted(segments)}
-    far = novelty(images, memory, NOVELTY_NEIGHBOURS)
+    nothing = np.zeros((0, memory.shape[1]), np.float32)
+    far = novelty(images, memory, nothing, NOVELTY_NEIGHBOURS)
     with_strangers = {what.segment.split()[0] for what in whats if what.kind != "known"}
     compared = np.array([what.segment.split()[0] in with_strangers for what in whats])
     kinds = np.array([what.kind for what in whats])
     strange = sorted(set(kinds[compared]) - {"known"})
     for kind in strange:
         chosen = compared & ((kinds == "known") | (kinds == kind))
-        result[f"AUROC {kind}"] = float(roc_auc_score(kinds[chosen] == kind, far[chosen]))
+        result[f"AUROC {kind}, no ground"] = float(
+            roc_auc_score(kinds[chosen] == kind, far[chosen])
+        )
     return result
 
 

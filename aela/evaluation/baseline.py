@@ -28,6 +28,7 @@ def untrained_generation(
     untrained = save_untrained(home, manifest, settings_from(card.settings), seed=seed)
     encoder = load_image_encoder(home, untrained.sha, device)
     embeddings.refresh(home, untrained.sha, manifest, "frame", encoder.embed)
+    embeddings.refresh(home, untrained.sha, manifest, "ground", encoder.embed_ground)
     words = checkpoints.read(home, "word_autoencoder", learned.word_autoencoder)
     pairs = make_pairs(home, manifest, untrained, words, preset.associator.window_s)
     associator = train_associator(

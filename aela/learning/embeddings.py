@@ -1,4 +1,8 @@
-"""Embeddings of memory: one Parquet file per checkpoint and video, row for row with the memory."""
+"""Embeddings of memory: one Parquet file per checkpoint and video.
+
+Those of frames and clips are row for row with the memory. Those of the ground, of what is seen
+beside the things in the frames, are as many as the encoder makes of a video.
+"""
 
 from collections.abc import Callable
 from typing import Literal
@@ -9,10 +13,10 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from aela.memory import store
-from aela.memory.manifest import Manifest
+from aela.memory.manifest import Entry, Manifest
 from aela.storage import Home, atomic
 
-Sense = Literal["frame", "clip"]
+Sense = Literal["frame", "clip", "ground"]
 Embed = Callable[[pa.Table], np.ndarray]
 
 
@@ -27,37 +31,44 @@ def refresh(
     """Embed what is not embedded yet by `checkpoint`; returns the number of new rows.
 
     Args:
-        embed: maps a table of frames or clips to float32 [rows, d].
+        embed: maps a table of frames (also for the ground) or clips to float32 [rows, d].
         progress: told each video and its number of rows.
     """
     new = 0
     for entry in manifest.entries:
-        rows = entry.frames if sense == "frame" else entry.clips
-        path = home.embeddings(checkpoint, entry.video)
-        if not rows or _content(path) == entry.content:
+        path = _path(home, checkpoint, entry.video, sense)
+        if not _rows(entry, sense) or _content(path) == entry.content:
             continue
-        read = store.read_frames if sense == "frame" else store.read_clips
-        write(home, checkpoint, entry.video, entry.content, embed(read(home, entry.video)))
-        new += rows
-        progress(entry.video, rows)
+        read = store.read_clips if sense == "clip" else store.read_frames
+        values = embed(read(home, entry.video))
+        write(home, checkpoint, entry.video, entry.content, values, sense)
+        new += len(values)
+        progress(entry.video, len(values))
     return new
 
 
-def write(home: Home, checkpoint: str, video: str, content: str, values: np.ndarray) -> None:
+def write(
+    home: Home,
+    checkpoint: str,
+    video: str,
+    content: str,
+    values: np.ndarray,
+    sense: Sense = "frame",
+) -> None:
     """Write float32 [rows, d]; `content` is the hash of the memory rows they were made from."""
     column = pa.FixedSizeListArray.from_arrays(
         pa.array(np.ascontiguousarray(values, dtype=np.float32).ravel()), values.shape[1]
     )
     table = pa.table({"embedding": column}).replace_schema_metadata({"content": content})
-    with atomic(home.embeddings(checkpoint, video)) as file:
+    with atomic(_path(home, checkpoint, video, sense)) as file:
         pq.write_table(table, file)
 
 
-def read(home: Home, checkpoint: str, video: str) -> np.ndarray:
+def read(home: Home, checkpoint: str, video: str, sense: Sense = "frame") -> np.ndarray:
     """float32 [rows, d] of one video, in the order of its memory rows."""
-    with home.embeddings(checkpoint, video).open("rb") as file:
+    with _path(home, checkpoint, video, sense).open("rb") as file:
         column = pq.read_table(file)["embedding"].combine_chunks()
-    return column.flatten().to_numpy().reshape(len(column), -1).copy()
+    return column.flatten().to_numpy().reshape(len(column), column.type.list_size).copy()
 
 
 def gather(
@@ -66,13 +77,22 @@ def gather(
     """All embeddings of a manifest [rows, d], and each video's first row among them."""
     parts, offsets, row = [], {}, 0
     for entry in manifest.entries:
-        if entry.frames if sense == "frame" else entry.clips:
-            parts.append(read(home, checkpoint, entry.video))
+        if _rows(entry, sense):
+            parts.append(read(home, checkpoint, entry.video, sense))
             offsets[entry.video] = row
             row += len(parts[-1])
     if not parts:
         return np.zeros((0, 0), np.float32), {}
     return np.concatenate(parts), offsets
+
+
+def _rows(entry: Entry, sense: Sense) -> int:
+    return entry.clips if sense == "clip" else entry.frames
+
+
+def _path(home: Home, checkpoint: str, video: str, sense: Sense) -> UPath:
+    of = home.ground if sense == "ground" else home.embeddings
+    return of(checkpoint, video)
 
 
 def _content(path: UPath) -> str | None:

@@ -1,4 +1,4 @@
-"""Novelty: how far an image is from memory. Above the threshold the system stays silent."""
+"""Novelty: how far an image is from what is remembered. Above a threshold the system is silent."""
 
 import numpy as np
 
@@ -17,13 +17,40 @@ def nearest(similarity: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]
     return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
-def novelty(images: np.ndarray, memory: np.ndarray, neighbours: int) -> np.ndarray:
-    """Mean cosine distance of each image [n, d] to its nearest remembered frames [m, d]: 0 to 2."""
-    return 1 - nearest(images @ memory.T, neighbours)[1].mean(axis=1)
+def novelty(
+    images: np.ndarray, memory: np.ndarray, ground: np.ndarray, neighbours: int
+) -> np.ndarray:
+    """How little images look like remembered things: 0 (a thing seen before) to 1 (bare ground).
+
+    The mean cosine distance to the nearest remembered frames, relative to the sum of that and the
+    distance to the nearest remembered ground. Neither distance means much alone: a covered thing is
+    far from all that is remembered, and an empty room may be near to one of its frames.
+
+    Args:
+        images: [n, d]; memory: [m, d], remembered frames; ground: [g, d], what was seen beside the
+            things; all of unit length.
+        neighbours: how many of each are near.
+    """
+    thing = 1 - nearest(images @ memory.T, neighbours)[1].mean(axis=1)
+    return _relative(thing, _from_ground(images, ground, neighbours))
+
+
+def _from_ground(images: np.ndarray, ground: np.ndarray, neighbours: int) -> np.ndarray:
+    if not len(ground):
+        return np.ones(len(images), np.float32)  # as far as pictures that have nothing in common
+    return 1 - nearest(images @ ground.T, neighbours)[1].mean(axis=1)
+
+
+def _relative(thing: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    return thing / np.maximum(thing + ground, 1e-6)
 
 
 def threshold(
-    memory: np.ndarray, times_s: np.ndarray, videos: np.ndarray, settings: MimicrySettings
+    memory: np.ndarray,
+    ground: np.ndarray,
+    times_s: np.ndarray,
+    videos: np.ndarray,
+    settings: MimicrySettings,
 ) -> float:
     """The novelty above which an image counts as unknown, from memory alone.
 
@@ -35,9 +62,10 @@ def threshold(
     similarity[near & (videos[:, None] == videos[None])] = -np.inf
     comparable = np.isfinite(similarity).sum(axis=1) >= settings.neighbours
     if not comparable.any():
-        return 2.0  # Too little memory to know what is new: nothing is.
-    values = nearest(similarity[comparable], settings.neighbours)[1]
-    return float(np.quantile(1 - values.mean(axis=1), settings.quantile))
+        return 1.0  # Too little memory to know what is new: nothing is.
+    thing = 1 - nearest(similarity[comparable], settings.neighbours)[1].mean(axis=1)
+    values = _relative(thing, _from_ground(memory[comparable], ground, settings.neighbours))
+    return float(np.quantile(values, settings.quantile))
 
 
 def memory_threshold(
@@ -50,4 +78,5 @@ def memory_threshold(
         times.append(table["time_s"].to_numpy())
         videos.append(np.full(len(table), index))
     memory, _ = embeddings.gather(home, image_encoder, manifest, "frame")
-    return threshold(memory, np.concatenate(times), np.concatenate(videos), settings)
+    ground, _ = embeddings.gather(home, image_encoder, manifest, "ground")
+    return threshold(memory, ground, np.concatenate(times), np.concatenate(videos), settings)

@@ -22,12 +22,14 @@ class Remembering:
     """Memory as one generation sees it, row for row.
 
     Attributes:
-        images: float32 [frames, d], L2-normalised; words: float32 [clips, w].
+        images: float32 [frames, d], L2-normalised; ground: float32 [g, d], what was seen beside the
+            things, too; words: float32 [clips, w].
         frame_videos, clip_videos: object arrays of partition keys.
         frame_times_s, clip_starts_s, clip_ends_s: float64, seconds in their video.
     """
 
     images: np.ndarray
+    ground: np.ndarray
     frame_videos: np.ndarray
     frame_times_s: np.ndarray
     words: np.ndarray
@@ -49,6 +51,7 @@ def load_remembering(
     frame, clip = pa.concat_tables(frames), pa.concat_tables(clips)
     return Remembering(
         embeddings.gather(home, image_encoder, manifest, "frame")[0],
+        embeddings.gather(home, image_encoder, manifest, "ground")[0],
         np.array(frame["video"].to_pylist(), dtype=object),
         frame["time_s"].to_numpy(),
         embeddings.gather(home, word_autoencoder, manifest, "clip")[0],
@@ -66,7 +69,7 @@ class Recollection:
         codes: float32 [n, w] predicted word embeddings.
         clips: int [n] row of the nearest remembered clip.
         confidence: float [n], 0 to 1: cosine between prediction and that clip, centred.
-        novelty: float [n], 0 to 2: cosine distance to memory.
+        novelty: float [n], 0 (a thing seen before) to 1 (bare ground).
         frames: int [n, k] rows of the nearest remembered frames, `similarity` [n, k] theirs.
     """
 
@@ -134,7 +137,7 @@ class Mimic:
             codes.numpy(),
             clips,
             words.max(axis=1).clip(0, 1),
-            novelty(images, memory.images, self.settings.neighbours),
+            novelty(images, memory.images, memory.ground, self.settings.neighbours),
             frame_rows,
             similarity,
         )

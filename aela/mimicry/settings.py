@@ -8,8 +8,8 @@ class MimicrySettings:
     """When to speak and what to lean on.
 
     Attributes:
-        neighbours: remembered frames that novelty is measured against; keep it below the number
-            of frames per thing.
+        neighbours: remembered frames, and pictures of the ground, that novelty is measured against;
+            keep it below the number of frames per thing.
         apart_s: when the threshold is set, a remembered frame is compared with memory without the
             frames of its own video closer than this, in seconds.
         quantile: share of remembered frames that would be recognised when seen anew, 0 to 1; the
@@ -18,7 +18,7 @@ class MimicrySettings:
 
     neighbours: int = 4
     apart_s: float = 6.0
-    quantile: float = 0.95
+    quantile: float = 0.97
 
     def __post_init__(self) -> None:
         if self.neighbours < 1 or self.apart_s < 0:

@@ -1,6 +1,6 @@
 """The trained image encoder: frames in, embeddings out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +10,14 @@ from torch.nn import functional as F
 from aela.learning import checkpoints
 from aela.storage import Home
 from aela.vision.network import Network, on_grey
-from aela.vision.pictures import looked_at
+from aela.vision.pictures import ground_of, looked_at
 from aela.vision.settings import ImageEncoderSettings, settings_from
 
 FRAMES_AT_ONCE = 64
 SHARES = (0.8, 1.0)  # of what is looked at: its middle, and all of it
+GROUND_FRAMES = 32  # of one video
+
+Look = Callable[[pa.Table, ImageEncoderSettings], torch.Tensor]
 
 
 class ImageEncoder(torch.nn.Module):
@@ -42,28 +45,44 @@ class ImageEncoder(torch.nn.Module):
         """
         side = self.settings.input_px
         parts = [np.zeros((0, side, side, 3), np.uint8)]
-        for pictures in self._parts(frames):
+        for start in range(0, len(frames), FRAMES_AT_ONCE):
+            pictures = looked_at(frames.slice(start, FRAMES_AT_ONCE), self.settings)
             seen = on_grey(middle(pictures.float() / 255, SHARES[0], side)) * 255
             parts.append(seen.permute(0, 2, 3, 1).to(torch.uint8).numpy())
         return np.concatenate(parts)
 
-    @torch.no_grad()
     def embed(self, frames: pa.Table) -> np.ndarray:
         """Unit vectors, float32 [n, embedding].
 
         Args:
             frames: with the columns `jpeg`, `before` and `after` of remembered frames.
         """
+        return self._embed(looked_at, frames)
+
+    def embed_ground(self, frames: pa.Table) -> np.ndarray:
+        """What is seen beside the things in the frames of one video: the room, a hand.
+
+        Args:
+            frames: as for `embed`; at most GROUND_FRAMES of them are used, spread evenly.
+
+        Returns:
+            unit vectors, float32 [m, embedding], m at most GROUND_FRAMES; see `ground_of`.
+        """
+        number = min(len(frames), GROUND_FRAMES)
+        rows = np.linspace(0, len(frames) - 1, number, dtype=int)
+        return self._embed(ground_of, frames.take(rows))
+
+    @torch.no_grad()
+    def _embed(self, look: Look, frames: pa.Table) -> np.ndarray:
         parts = [np.zeros((0, self.settings.embedding), np.float32)]
-        for pictures in self._parts(frames):
+        for start in range(0, len(frames), FRAMES_AT_ONCE):
+            pictures = look(frames.slice(start, FRAMES_AT_ONCE), self.settings)
+            if not len(pictures):
+                continue
             features = self.features(pictures.to(self.mean.device))
             whitened = F.normalize((features - self.mean) @ self.whitening, dim=1)
             parts.append(whitened.cpu().numpy())
         return np.concatenate(parts)
-
-    def _parts(self, frames: pa.Table) -> Iterator[torch.Tensor]:
-        for start in range(0, len(frames), FRAMES_AT_ONCE):
-            yield looked_at(frames.slice(start, FRAMES_AT_ONCE), self.settings)
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
         """Features before whitening, [n, features], of uint8 [n, 4, s, s] from `looked_at`.

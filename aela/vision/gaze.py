@@ -38,6 +38,7 @@ BORDER_WEIGHT = 2.0  # in the colours of the ground
 LEAST_FIGURE_PX = 20  # smaller figures are nothing
 BOX_TAIL = 0.03  # share of the figure left out at each side of its box
 MIDDLE_BOX = (0.2, 0.2, 0.8, 0.8)  # looked at when there is no figure
+LEAST_GROUND = 0.15  # of the frame's side: what is narrower shows nothing of the room
 
 
 def _coordinates(side: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -189,6 +190,19 @@ def boxes(figures: torch.Tensor) -> torch.Tensor:
     nothing = (weight > 0).flatten(1).sum(dim=1) < LEAST_FIGURE_PX
     result[nothing] = torch.tensor(MIDDLE_BOX, device=figures.device)
     return result
+
+
+def beside(box: tuple[float, float, float, float]) -> tuple[float, float, float, float] | None:
+    """The largest part of a frame at one side of a box, as a box; None where all are slivers.
+
+    Boxes are left, top, right, bottom in [0, 1].
+    """
+    left, top, right, bottom = box
+    parts = [(0.0, 0.0, left, 1.0), (right, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, top)]
+    parts.append((0.0, bottom, 1.0, 1.0))
+    largest = max(parts, key=lambda part: (part[2] - part[0]) * (part[3] - part[1]))
+    narrow = min(largest[2] - largest[0], largest[3] - largest[1]) < LEAST_GROUND
+    return None if narrow else largest
 
 
 def cut_out(

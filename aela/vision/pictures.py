@@ -1,6 +1,7 @@
 """Remembered JPEGs as tensors, and what of them is looked at."""
 
 import io
+import math
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ from PIL import Image
 from aela.vision import gaze
 from aela.vision.settings import ImageEncoderSettings
 
+VIEWS = ("jpeg", "before", "after")  # of one moment, the first being the frame itself
 MARGIN = 1.6  # side of the square cut out around the thing, relative to the thing
 ROOM_TO_MOVE = 1.5  # squares are kept at this multiple of the network's input
 
@@ -37,23 +39,62 @@ def looked_at(frames: pa.Table, settings: ImageEncoderSettings) -> torch.Tensor:
         uint8 [n, 4, s, s] with s = ROOM_TO_MOVE x `settings.input_px`: red, green, blue, figure.
     """
     side_px = round(ROOM_TO_MOVE * settings.input_px)
-    pictures = [decode(jpeg) for jpeg in frames["jpeg"].to_pylist()]
     if settings.look == "whole":
-        colours = torch.stack([squeezed(picture, side_px) for picture in pictures])
+        colours = torch.stack([squeezed(picture, side_px) for picture in _decoded(frames, "jpeg")])
         return _bytes(torch.cat([colours, torch.ones_like(colours[:, :1])], dim=1))
-    small = torch.stack([squeezed(picture, gaze.SIDE) for picture in pictures])
-    motions = [
-        gaze.residual_motion(
-            torch.stack([squeezed(decode(jpeg), gaze.SIDE) for jpeg in frames[name].to_pylist()]),
-            small,
-        )
-        for name in ("before", "after")
+    moments = [_decoded(frames, name) for name in VIEWS]
+    return _cut_out(moments, *_found(moments), side_px)
+
+
+def ground_of(frames: pa.Table, settings: ImageEncoderSettings) -> torch.Tensor:
+    """What would be looked at if the thing were not there, in the largest part of each frame beside
+    it: the room, a hand, what lies about.
+
+    Returns:
+        uint8 [m, 4, s, s] as of `looked_at`, m at most n: some frames leave nothing beside the
+        thing, and none does when frames are looked at as a whole.
+    """
+    side_px = round(ROOM_TO_MOVE * settings.input_px)
+    moments = [_decoded(frames, name) for name in VIEWS]
+    parts = [] if settings.look == "whole" else map(gaze.beside, _found(moments)[1].tolist())
+    kept = [(row, part) for row, part in enumerate(parts) if part]
+    if not kept:
+        return torch.zeros((0, 4, side_px, side_px), dtype=torch.uint8)
+    moments = [[_cropped(views[row], part) for row, part in kept] for views in moments]
+    return _cut_out(moments, *_found(moments), side_px)
+
+
+def _decoded(frames: pa.Table, column: str) -> list[torch.Tensor]:
+    return [decode(jpeg) for jpeg in frames[column].to_pylist()]
+
+
+def _cropped(picture: torch.Tensor, box: tuple[float, float, float, float]) -> torch.Tensor:
+    height, width = picture.shape[1:]
+    left, top, right, bottom = box
+    return picture[
+        :,
+        int(top * height) : math.ceil(bottom * height),
+        int(left * width) : math.ceil(right * width),
     ]
-    figures = gaze.figure(small, torch.stack(motions).mean(dim=0))
+
+
+def _found(moments: list[list[torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Figures [n, SIDE, SIDE] and their boxes [n, 4] in pictures of VIEWS."""
+    now, before, after = (
+        torch.stack([squeezed(picture, gaze.SIDE) for picture in views]) for views in moments
+    )
+    motions = torch.stack([gaze.residual_motion(view, now) for view in (before, after)])
+    figures = gaze.figure(now, motions.mean(dim=0))
+    return figures, gaze.boxes(figures)
+
+
+def _cut_out(
+    moments: list[list[torch.Tensor]], figures: torch.Tensor, boxes: torch.Tensor, side_px: int
+) -> torch.Tensor:
     return torch.stack(
         [
             _bytes(gaze.cut_out(picture.float() / 255, figure, box, MARGIN, side_px))
-            for picture, figure, box in zip(pictures, figures, gaze.boxes(figures), strict=True)
+            for picture, figure, box in zip(moments[0], figures, boxes, strict=True)
         ]
     )
 

@@ -14,18 +14,36 @@ def test_nearest_is_sorted():
     assert values.tolist() == [[0.9, 0.7, 0.5]]
 
 
-def test_known_things_are_less_novel_than_strange_ones():
+def _memory() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Five things and two rooms: their directions, 20 frames of each thing, 20 of each room."""
     rng = np.random.default_rng(0)
-    things = rng.normal(size=(5, 64))
-    memory = _unit(np.repeat(things, 20, axis=0) + 0.3 * rng.normal(size=(100, 64)))
+    things, rooms = rng.normal(size=(5, 64)), rng.normal(size=(2, 64))
+    frames = np.repeat(things, 20, axis=0) + 0.3 * rng.normal(size=(100, 64))
+    ground = np.repeat(rooms, 20, axis=0) + 0.3 * rng.normal(size=(40, 64))
+    return things, rooms, _unit(frames), _unit(ground)
+
+
+def test_known_things_are_less_novel_than_strange_ones():
+    rng = np.random.default_rng(1)
+    things, _, memory, ground = _memory()
     times, videos = np.tile(np.arange(20.0), 5), np.repeat(np.arange(5), 20)
-    limit = threshold(memory, times, videos, MimicrySettings(quantile=0.95))
-    known = novelty(_unit(things + 0.3 * rng.normal(size=(5, 64))), memory, 4)
-    strange = novelty(_unit(rng.normal(size=(50, 64))), memory, 4)
+    limit = threshold(memory, ground, times, videos, MimicrySettings(quantile=0.95))
+    known = novelty(_unit(things + 0.3 * rng.normal(size=(5, 64))), memory, ground, 4)
+    strange = novelty(_unit(rng.normal(size=(50, 64))), memory, ground, 4)
     assert (known <= limit).all()
     assert (strange > limit).mean() > 0.95
 
 
+def test_a_covered_thing_is_less_novel_than_the_bare_room():
+    rng = np.random.default_rng(1)
+    things, rooms, memory, ground = _memory()
+    covered = _unit(things + 2.0 * rng.normal(size=(5, 64)))
+    bare = _unit(rooms + 0.5 * things[:2] + 0.3 * rng.normal(size=(2, 64)))
+    assert novelty(covered, memory, ground, 4).max() < novelty(bare, memory, ground, 4).min()
+    nothing = np.zeros((0, 64), np.float32)  # without the ground the two are not told apart
+    assert novelty(covered, memory, nothing, 4).max() > novelty(bare, memory, nothing, 4).min()
+
+
 def test_with_too_little_memory_nothing_is_new():
     memory = _unit(np.eye(3, 8))
-    assert threshold(memory, np.arange(3.0), np.zeros(3), MimicrySettings()) == 2.0
+    assert threshold(memory, memory[:0], np.arange(3.0), np.zeros(3), MimicrySettings()) == 1.0
