@@ -103,7 +103,7 @@ def word_autoencoder(
     kinds={"pytorch", "parquet"},
     owners=common.OWNERS,
     retry_policy=common.RETRY_STORAGE,
-    description="Every remembered frame as the image encoder sees it, and the ground beside the things.",
+    description="Every remembered frame, and the ground beside things, as the image encoder sees it.",
 )
 def image_embeddings(
     context: dg.AssetExecutionContext,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, shift
 
-from aela.vision.gaze import SIDE, boxes, cut_out, figure, residual_motion
+from aela.vision.gaze import SIDE, beside, boxes, cut_out, figure, residual_motion
 
 
 def room(seed: int, side: int = 2 * SIDE) -> np.ndarray:
@@ -83,3 +83,9 @@ def test_what_is_cut_out_keeps_its_shape_and_reaches_over_the_border() -> None:
     assert bright.any(dim=0).sum() == pytest.approx(bright.any(dim=1).sum() * 1.5, abs=3)
     assert cut[3, 20, 30] == 1
     assert cut[3, 20, 5] == 0
+
+
+def test_beside_the_thing_lies_the_ground():
+    assert beside((0.5, 0.2, 0.9, 0.8)) == (0.0, 0.0, 0.5, 1.0)
+    assert beside((0.1, 0.1, 0.9, 0.5)) == (0.0, 0.5, 1.0, 1.0)
+    assert beside((0.05, 0.05, 0.95, 0.95)) is None
