@@ -103,7 +103,7 @@ def word_autoencoder(
     kinds={"pytorch", "parquet"},
     owners=common.OWNERS,
     retry_policy=common.RETRY_STORAGE,
-    description="Every remembered frame, and the ground beside things, as the image encoder sees it.",
+    description="Every remembered frame and what lies beside things, as the encoder sees them.",
 )
 def image_embeddings(
     context: dg.AssetExecutionContext,
