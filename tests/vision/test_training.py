@@ -16,6 +16,7 @@ from aela.memory import store, videos
 from aela.memory.manifest import EmptyMemory, Manifest
 from aela.storage import Home
 from aela.vision.encoder import load_image_encoder, untrained_image_encoder
+from aela.vision.pictures import ground_of
 from aela.vision.settings import ARTICLE, DEFAULT, QUICK, ImageEncoderSettings, settings_from
 from aela.vision.train import train_image_encoder
 
@@ -89,6 +90,14 @@ def test_it_looks_at_the_thing_and_not_at_the_room(home: Home) -> None:
     redness = middle[..., 0] - middle[..., 1:].mean(axis=3)
     assert redness.mean() > 50
     assert np.ptp(corners) < 40  # grey
+
+
+def test_what_lies_beside_the_thing_is_the_room(home: Home) -> None:
+    frames = store.read_frames(home, remember(home, "red", 4, seed=3))
+    ground = ground_of(frames, SMALL)[:, :3].float()
+    assert (ground[:, 0] - ground[:, 1:].mean(dim=1)).mean() < 10  # grey
+    assert untrained_image_encoder(SMALL, seed=0).embed_ground(frames).shape == (4, 64)
+    assert len(ground_of(frames, ARTICLE)) == 0
 
 
 def test_equal_seeds_give_equal_checkpoints_and_others_do_not(home: Home) -> None:
