@@ -12,6 +12,7 @@ from aela.memory import manifest as manifests
 from aela.mimicry.generation import Generation
 from aela.mimicry.novelty import nearest, novelty
 from aela.mimicry.settings import MimicrySettings
+from aela.mimicry.steady import steadied
 from aela.speech.speech import Speech, load_speech
 from aela.storage import Home
 from aela.vision.encoder import ImageEncoder, load_image_encoder
@@ -119,31 +120,34 @@ class Mimic:
         )
 
     def recall(self, frames: pa.Table) -> Recollection:
-        """What frames bring to mind, each on its own.
+        """What the frames of one video bring to mind, each in the light of those just before.
 
         Args:
-            frames: with the columns of `aela.memory.store.FRAMES`.
+            frames: with the columns of `aela.memory.store.FRAMES`, in the order of time.
         """
         images = self.encoder.embed(frames)
-        memory = self.remembering
+        memory, neighbours = self.remembering, self.settings.neighbours
         with torch.inference_mode():
-            codes = self.associator(torch.from_numpy(images).to(self.device)).cpu()
-            said = _unit(self._standard(codes).numpy())
-            heard = _unit(self._standard(torch.from_numpy(memory.words)).numpy())
+            single = self.associator(torch.from_numpy(images).to(self.device)).cpu().numpy()
+        strange = novelty(images, memory.images, memory.ground, neighbours)
+        steady = steadied(
+            np.column_stack([single, strange]),
+            images,
+            frames["time_s"].to_numpy(),
+            self.settings.steady_s,
+        )
+        codes, strange = steady[:, :-1], steady[:, -1]
+        said, heard = (_unit(self._standard(values)) for values in (codes, memory.words))
         words = said @ heard.T
         clips = words.argmax(axis=1)
-        frame_rows, similarity = nearest(images @ memory.images.T, self.settings.neighbours)
+        frame_rows, similarity = nearest(images @ memory.images.T, neighbours)
         return Recollection(
-            codes.numpy(),
-            clips,
-            words.max(axis=1).clip(0, 1),
-            novelty(images, memory.images, memory.ground, self.settings.neighbours),
-            frame_rows,
-            similarity,
+            codes, clips, words.max(axis=1).clip(0, 1), strange, frame_rows, similarity
         )
 
-    def _standard(self, words: torch.Tensor) -> torch.Tensor:
-        return self.associator.standard_words(words.to(self.device)).cpu()
+    @torch.inference_mode()
+    def _standard(self, words: np.ndarray) -> np.ndarray:
+        return self.associator.standard_words(torch.from_numpy(words).to(self.device)).cpu().numpy()
 
     def speak(self, codes: np.ndarray) -> list[np.ndarray]:
         """Word embeddings [n, w] as n sounds: float32 at 44.1 kHz."""
