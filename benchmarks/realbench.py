@@ -245,11 +245,11 @@ def _watch(bench: Bench, mimic: Mimic, eyes: Sight, *, sounds: bool) -> dict[str
         f"novelty AUROC, {name.replace('_', ' ')}": area
         for name, area in scored["novelty_auroc"].items()
     }
-    if sounds:
-        sound = scored["sound"]
-        found["precision of sounds"] = sound["precision"]
-        found["recalled words that survive as sound"] = sound.get("survival")
-        found["recalled words that survive, second listener"] = sound.get("survival_second")
+    if scored["sound"]:
+        first, second = (scored["sound"][name] for name in ("nearest_saying", "classifier"))
+        found["precision of sounds"] = first["precision"]
+        found["recalled words that survive as sound"] = first["survival"]
+        found["recalled words that survive, second listener"] = second["survival"]
     nearest = vision.score(home, bench.known(), eyes.embed)
     found |= {f"k-NN, {name}": value for name, value in nearest.items() if ": " in name}
     return {name: float(value) for name, value in found.items() if value is not None}

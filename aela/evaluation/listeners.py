@@ -1,15 +1,29 @@
-"""A listener that needs no training: which of the known sayings does a sound resemble most?
+"""Two listeners of different kinds: which of the known words is a sound?
 
-One nearest neighbour by dynamic time warping over mel-frequency cepstral coefficients (Davis,
-Mermelstein 1980) with their slopes (Furui 1986), freed from the constant colour of speaker and
-room by taking the mean of each saying away.
+`nearest_saying` needs no training: one nearest neighbour by dynamic time warping over mel-frequency
+cepstral coefficients (Davis, Mermelstein 1980) with their slopes (Furui 1986), freed from the
+constant colour of speaker and room by taking the mean of each saying away.
+
+`classifier` compares no sound with another: a support vector machine (Cortes, Vapnik 1995), trained
+for the occasion on the known sayings and on many variants of them, each squeezed to the same few
+points in time.
+
+Both know nothing but the sayings that they are given, and so work in any language.
 """
 
 import math
+from collections.abc import Callable
 
 import librosa
 import numpy as np
+from scipy.fft import dct
+from scipy.ndimage import gaussian_filter1d
 from scipy.signal import resample_poly
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from aela.capture import SAMPLE_RATE_HZ
 
 RATE_HZ = 16_000
 HOP = 160  # samples: 10 ms
@@ -22,9 +36,83 @@ SLOPE_FRAMES = 9
 # word; chosen on training sayings of two speakers, each named by the other's.
 SILENCE_DB = 25.0
 
+# The classifier's, chosen in the same way.
+FINE_BANDS = 40
+LOWEST_HZ, HIGHEST_HZ = 60.0, 7_000.0
+FLOOR_DB = -60.0  # below the loudest value
+POINTS = 12  # in time, for a word of any length
+PENALTY = 3.0  # of the support vector machine
+VARIANTS = 15  # of each saying, fewer where MOST_VARIANTS would be exceeded
+MOST_VARIANTS = 6_000
+TRACTS = (0.78, 0.85, 0.92, 1.0, 1.08, 1.17, 1.28)  # stretches of the frequency axis
+NOISES = (0.0, 1e-4, 1e-3, 1e-2)  # power, relative to the loudest band's
+CUT = 0.1  # at most, of either end
+BEND = 0.15  # at most: how far the tempo of the halves differs, below 1 / pi
+
+
+def nearest_saying(
+    sounds: list[np.ndarray],
+    references: list[np.ndarray],
+    words: list[str],
+    sample_rate: int = SAMPLE_RATE_HZ,
+) -> list[str]:
+    """The word of the reference that each sound resembles most; see `nearest`."""
+    indices, _ = nearest(sounds, references, sample_rate)
+    return [words[i] for i in indices]
+
+
+def classifier(
+    sounds: list[np.ndarray],
+    references: list[np.ndarray],
+    words: list[str],
+    sample_rate: int = SAMPLE_RATE_HZ,
+) -> list[str]:
+    """What a classifier that was trained on the references takes each sound for.
+
+    The variants that it is trained on have another length of the vocal tract (Jaitly, Hinton 2013),
+    another tempo in either half, noise, and cut ends. The same arguments give the same answer.
+
+    Args:
+        sounds, references: mono samples [n] each, of any level and length.
+        words: of the references.
+        sample_rate: of all sounds, Hz.
+
+    Raises:
+        ValueError: there are no references.
+    """
+    if not references:
+        raise ValueError(NO_REFERENCES)
+    if len(set(words)) == 1 or not sounds:
+        return words[:1] * len(sounds)
+    rng = np.random.default_rng(0)
+    filters = {stretch: _mel_filters(stretch) for stretch in TRACTS}
+    variants = min(VARIANTS, max(1, MOST_VARIANTS // len(references)))
+    examples = [
+        _squeezed(
+            power,
+            filters[rng.choice(TRACTS)],
+            noise=rng.choice(NOISES),
+            cut=rng.uniform(0, CUT, 2),
+            bend=rng.uniform(-BEND, BEND),
+        )
+        for power in (_power(reference, sample_rate) for reference in references)
+        for _ in range(variants)
+    ]
+    machine = make_pipeline(StandardScaler(), SVC(C=PENALTY))
+    machine.fit(np.stack(examples), np.repeat(words, variants))
+    asked = [_squeezed(_power(sound, sample_rate), filters[1.0]) for sound in sounds]
+    return machine.predict(np.stack(asked)).tolist()
+
+
+Listener = Callable[[list[np.ndarray], list[np.ndarray], list[str]], list[str]]
+
+LISTENERS: dict[str, Listener] = {"nearest_saying": nearest_saying, "classifier": classifier}
+
+NO_REFERENCES = "There are no reference sounds to compare with; remember some clips."
+
 
 def nearest(
-    sounds: list[np.ndarray], references: list[np.ndarray], sample_rate: int = 44_100
+    sounds: list[np.ndarray], references: list[np.ndarray], sample_rate: int = SAMPLE_RATE_HZ
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each sound, the reference that it resembles most.
 
@@ -40,7 +128,7 @@ def nearest(
         ValueError: there are no references.
     """
     if not references:
-        raise ValueError("There are no reference sounds to compare with; remember some clips.")
+        raise ValueError(NO_REFERENCES)
     heard = [features(reference, sample_rate) for reference in references]
     lengths = np.array([len(frames) for frames in heard])
     padded = np.zeros((len(heard), lengths.max(), heard[0].shape[1]), np.float32)
@@ -57,11 +145,7 @@ def nearest(
 
 def features(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """What the listener hears of samples [n]: unit vectors, float32 [frames, 2 COEFFICIENTS]."""
-    divisor = math.gcd(sample_rate, RATE_HZ)
-    sound = resample_poly(samples.astype(np.float32), RATE_HZ // divisor, sample_rate // divisor)
-    word, _ = librosa.effects.trim(sound, top_db=SILENCE_DB, frame_length=WINDOW, hop_length=HOP)
-    if len(word) < FFT:
-        word = np.pad(word, (0, FFT - len(word)))
+    word = _word(samples, sample_rate)
     cepstrum = librosa.feature.mfcc(
         y=word,
         sr=RATE_HZ,
@@ -75,6 +159,14 @@ def features(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     frames = np.concatenate([cepstrum - cepstrum.mean(axis=1, keepdims=True), slopes]).T
     norms = np.linalg.norm(frames, axis=1, keepdims=True)
     return (frames / np.maximum(norms, 1e-6)).astype(np.float32)
+
+
+def _word(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """`samples` [n] at RATE_HZ without the silence at both ends, at least FFT of them."""
+    divisor = math.gcd(sample_rate, RATE_HZ)
+    sound = resample_poly(samples.astype(np.float32), RATE_HZ // divisor, sample_rate // divisor)
+    word, _ = librosa.effects.trim(sound, top_db=SILENCE_DB, frame_length=WINDOW, hop_length=HOP)
+    return np.pad(word, (0, max(0, FFT - len(word))))
 
 
 def warped_distances(query: np.ndarray, padded: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -106,3 +198,50 @@ def warped_distances(query: np.ndarray, padded: np.ndarray, lengths: np.ndarray)
         totals[ending] = now[ending, -1]
         before_last, last = last, now
     return totals / (m + lengths)
+
+
+def _power(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Power spectrum of the word in samples [n]: float32 [FFT // 2 + 1, frames]."""
+    word = _word(samples, sample_rate)
+    return np.abs(librosa.stft(word, n_fft=FFT, win_length=WINDOW, hop_length=HOP)) ** 2
+
+
+def _mel_filters(stretch: float) -> np.ndarray:
+    """Mel filters [FINE_BANDS, FFT // 2 + 1] on a frequency axis stretched by `stretch`."""
+    filters = librosa.filters.mel(
+        sr=RATE_HZ, n_fft=FFT, n_mels=FINE_BANDS, fmin=LOWEST_HZ, fmax=HIGHEST_HZ
+    )
+    bins = np.arange(filters.shape[1])
+    return np.stack([np.interp(bins / stretch, bins, row, right=0) for row in filters])
+
+
+def _squeezed(
+    power: np.ndarray,
+    filters: np.ndarray,
+    *,
+    noise: float = 0.0,
+    cut: np.ndarray | tuple[float, float] = (0.0, 0.0),
+    bend: float = 0.0,
+) -> np.ndarray:
+    """Cepstrum and slopes at POINTS moments of a word: float [2 COEFFICIENTS * POINTS].
+
+    Args:
+        power: of the word [FFT // 2 + 1, frames].
+        noise: power added to all bands, relative to the loudest one's mean.
+        cut: shares of the frames that are cut off at the start and the end.
+        bend: how far the points move towards the end (or, negative, the start) in the middle.
+    """
+    mel = filters @ power
+    mel = mel + noise * mel.mean(axis=1).max()
+    first, last = round(cut[0] * mel.shape[1]), round((1 - cut[1]) * mel.shape[1])
+    floor = max(mel.max() * 10 ** (FLOOR_DB / 10), np.finfo(np.float32).tiny)
+    loudness_db = 10 * np.log10(np.maximum(mel[:, first:last], floor))
+    cepstrum = np.asarray(dct(loudness_db, axis=0, norm="ortho"))[:COEFFICIENTS]
+    cepstrum = cepstrum - cepstrum.mean(axis=1, keepdims=True)
+    slopes = librosa.feature.delta(cepstrum, width=SLOPE_FRAMES, mode="nearest")
+    rows = np.concatenate([cepstrum, slopes])
+    frames = rows.shape[1]
+    smooth = gaussian_filter1d(rows, frames / POINTS / 2, axis=1, mode="nearest")
+    points = np.linspace(0, 1, POINTS)
+    points = (points + bend * np.sin(np.pi * points)) * (frames - 1)
+    return np.stack([np.interp(points, np.arange(frames), row) for row in smooth]).ravel()

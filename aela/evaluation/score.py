@@ -8,20 +8,22 @@ null where it is not "known"; `occluded` and `object` (a name for people) may be
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 from sklearn.metrics import roc_auc_score
 from upath import UPath
 
-from aela.evaluation import listeners
+from aela.evaluation.listeners import LISTENERS
 from aela.memory import store
 from aela.memory.videos import HASH_DIGITS, key
 from aela.storage import Home
 
 KINDS = ("known", "background", "hand", "unknown_object")
+REMEMBERED = "remembered"
 SETTLING_S = 0.5  # after a known segment begins, before answers count
 COLUMNS = ["time_s", "said", "confidence", "novelty", "sound"]
 CLIP_COLUMNS = ["clip_video", "clip_start_s", "clip_end_s"]
@@ -97,9 +99,12 @@ class Labels:
     def watched(self, video: str) -> LabelledVideo | None:
         return self._watched.get(video[: -HASH_DIGITS - 1])
 
+    def learnt(self, video: str) -> LabelledVideo | None:
+        return self._learnt.get(video[: -HASH_DIGITS - 1])
+
     def word(self, clip: Moment) -> str | None:
         """The word that is said in a remembered clip, if its video is labelled."""
-        video = self._learnt.get(clip[0][: -HASH_DIGITS - 1])
+        video = self.learnt(clip[0])
         return video.word_of(clip[1], clip[2]) if video else None
 
 
@@ -154,8 +159,9 @@ def _times(span: Any, where: str) -> tuple[float, float]:
 class Answer:
     """What was said, or would have been, about one frame, as a word of the labels.
 
-    `remembered` is the word of the nearest remembered clip, `heard` what the listener makes of
-    the generated sound; None where the labels know no word for it, and `heard` also in silence.
+    `remembered` is the word of the nearest remembered clip, None where the labels know none for
+    it. `sound` is the path of the generated sound, None in silence, and `heard` what each listener
+    takes it for.
     """
 
     time_s: float
@@ -163,7 +169,12 @@ class Answer:
     confidence: float
     novelty: float
     remembered: str | None
-    heard: str | None
+    sound: str | None
+    heard: dict[str, str]
+
+    def word(self, by: str) -> str | None:
+        """The answer by the remembered clip (`by` is REMEMBERED) or by one of LISTENERS."""
+        return self.remembered if by == REMEMBERED else self.heard.get(by)
 
 
 @dataclass(frozen=True)
@@ -186,8 +197,8 @@ def score(predictions: Sequence[Path | UPath], labels: Any, home: Home | None) -
     """Everything that labels can tell about prediction tables, as plain JSON values.
 
     A prediction counts as the word of the utterance that its remembered clip overlaps most
-    ("remembered"), and, apart from that, as the word of the remembered clip that its generated
-    sound resembles most ("sound", see `listeners`).
+    ("remembered"), and, apart from that, as what each of two listeners takes its generated sound
+    for, who know the remembered clips ("sound", by listener, see `listeners`).
 
     - `known_segments`: how many there are, in the parts that accuracies are given for.
     - `word_accuracy`: share of known segments whose most frequent answer, from 0.5 s after their
@@ -197,6 +208,9 @@ def score(predictions: Sequence[Path | UPath], labels: Any, home: Home | None) -
       instead of segments.
     - `precision`: answers in a known segment that name its object, of all answers. `recall`: the
       word accuracy over all known segments. Shares are None where there is nothing to share.
+    - `survival`, of sounds: answers whose remembered clip is of some word, and whose sound is taken
+      for that word, too. `real_words`: the listener's own test, utterances of the watched videos
+      that it names right. Utterances without a clip, and videos that were learned, do not count.
     - `silence`: for each kind of other segments their number and the share without any answer,
       and the same of their frames.
     - `novelty_auroc`: how well novelty alone tells the frames of known segments from others.
@@ -212,7 +226,11 @@ def score(predictions: Sequence[Path | UPath], labels: Any, home: Home | None) -
             twice.
     """
     known = Labels(labels)
-    watched, unlabelled, listened = _matched(predictions, known, home)
+    watched, unlabelled = _matched(predictions, known)
+    if home:
+        watched, real_words = _listen(watched, known, home)
+    else:
+        real_words = {}
     answers = [answer for w in watched for answer in w.answers]
     return {
         "videos": sorted(w.video for w in watched),
@@ -228,11 +246,19 @@ def score(predictions: Sequence[Path | UPath], labels: Any, home: Home | None) -
             "by_video": {w.video: len(_known([w])) for w in watched},
         },
         "remembered": {
-            **_by_words(watched, "remembered"),
-            "word_accuracy_forced": _accuracy(watched, "remembered", forced=True),
+            **_by_words(watched, REMEMBERED),
+            "word_accuracy_forced": _accuracy(watched, REMEMBERED, forced=True),
             "frame_accuracy_forced": _frame_accuracy(watched),
         },
-        "sound": _by_words(watched, "heard") if listened else None,
+        "sound": {
+            listener: {
+                **_by_words(watched, listener),
+                "survival": _survival(answers, listener),
+                "real_words": share,
+            }
+            for listener, share in real_words.items()
+        }
+        or None,
         "silence": _silence(watched),
         "novelty_auroc": {
             "background_and_hand": _novelty_auroc(watched, ("background", "hand")),
@@ -252,14 +278,14 @@ def segments(predictions: Sequence[Path | UPath], labels: Any) -> list[dict[str,
     Raises:
         ValueError: as `score`.
     """
-    watched, _, _ = _matched(predictions, Labels(labels), None)
+    watched, _ = _matched(predictions, Labels(labels))
     return [_segment_row(w, segment) for w in watched for segment in w.labels.segments]
 
 
 def _segment_row(watched: Watched, segment: Segment) -> dict[str, Any]:
     known = segment.kind == "known"
     answers = watched.counting(segment) if known else watched.in_segment(segment)
-    word = _majority(answers, "remembered", forced=False)
+    word = _majority(answers, REMEMBERED, forced=False)
     spoke = any(answer.said for answer in answers)
     return {
         "video": watched.video,
@@ -272,23 +298,21 @@ def _segment_row(watched: Watched, segment: Segment) -> dict[str, Any]:
 
 
 def _matched(
-    predictions: Sequence[Path | UPath], labels: Labels, home: Home | None
-) -> tuple[list[Watched], list[str], bool]:
-    """The labelled videos with their answers, the videos without labels, and whether the sounds
-    were listened to."""
+    predictions: Sequence[Path | UPath], labels: Labels
+) -> tuple[list[Watched], list[str]]:
+    """The labelled videos with their answers, and the videos without labels."""
     tables = [_table(path) for path in predictions]
     for video, count in Counter(video for video, _ in tables).items():
         if count > 1:
             raise ValueError(f"There are {count} prediction tables of {video!r}; give one of each.")
     found = [(video, labels.watched(video), rows) for video, rows in tables]
     unlabelled = sorted(video for video, of_video, _ in found if of_video is None)
-    heard = _heard([rows for _, of_video, rows in found if of_video], labels, home) if home else {}
     watched = [
-        Watched(video, of_video, _answers(rows, labels, heard))
+        Watched(video, of_video, [_answer(row, labels) for row in rows])
         for video, of_video, rows in found
         if of_video
     ]
-    return watched, unlabelled, bool(heard)
+    return watched, unlabelled
 
 
 def _table(path: Path | UPath) -> tuple[str, list[dict[str, Any]]]:
@@ -303,44 +327,67 @@ def _table(path: Path | UPath) -> tuple[str, list[dict[str, Any]]]:
     return video.decode(), rows
 
 
-def _answers(rows: list[dict[str, Any]], labels: Labels, heard: dict[str, str]) -> list[Answer]:
-    return [
-        Answer(
-            row["time_s"],
-            row["said"],
-            row["confidence"],
-            row["novelty"],
-            labels.word((row["clip_video"], row["clip_start_s"], row["clip_end_s"])),
-            heard.get(row["sound"]) if row["said"] else None,
-        )
-        for row in rows
-    ]
-
-
-def _heard(tables: list[list[dict[str, Any]]], labels: Labels, home: Home) -> dict[str, str]:
-    """The word that the listener makes of each generated sound, by the sound's path."""
-    words, references = [], []
-    for entry in store.remembered(home, role="learn"):
-        if not entry.clips:
-            continue
-        for row in store.read_clips(home, entry.video, ["start_s", "end_s", "flac"]).to_pylist():
-            word = labels.word((entry.video, row["start_s"], row["end_s"]))
-            if word:
-                words.append(word)
-                references.append(store.from_flac(row["flac"]))
-    paths = sorted(
-        {row["sound"] for rows in tables for row in rows if row["said"] and row["sound"]}
+def _answer(row: dict[str, Any], labels: Labels) -> Answer:
+    return Answer(
+        row["time_s"],
+        row["said"],
+        row["confidence"],
+        row["novelty"],
+        labels.word((row["clip_video"], row["clip_start_s"], row["clip_end_s"])),
+        row["sound"] if row["said"] else None,
+        {},
     )
+
+
+def _listen(
+    watched: list[Watched], labels: Labels, home: Home
+) -> tuple[list[Watched], dict[str, float | None]]:
+    """`watched` with what each listener hears, and each one's share of real words named right.
+
+    Nobody listens when there are no sounds, or no remembered clips that the labels know.
+    """
+    remembered = store.remembered(home)
+    learnt = {e.video: labels.learnt(e.video) for e in remembered if "learn" in e.roles}
+    references, words = _sayings(home, learnt)
+    paths = sorted({a.sound for w in watched for a in w.answers if a.sound})
     if not references or not paths:
-        return {}
+        return watched, {}
+    unknown = {e.video for e in remembered if "learn" not in e.roles}
+    real, truth = _sayings(home, {w.video: w.labels for w in watched if w.video in unknown})
     sounds = [store.from_flac((home.root / path).read_bytes()) for path in paths]
-    indices, _ = listeners.nearest(sounds, references)
-    return {path: words[i] for path, i in zip(paths, indices, strict=True)}
+    heard: dict[str, dict[str, str]] = {path: {} for path in paths}
+    real_words = {}
+    for name, listener in LISTENERS.items():
+        named = listener([*sounds, *real], references, words)
+        for path, word in zip(paths, named[: len(paths)], strict=True):
+            heard[path][name] = word
+        pairs = zip(named[len(paths) :], truth, strict=True)
+        real_words[name] = _share(word == said for word, said in pairs)
+    listened = [
+        replace(w, answers=[replace(a, heard=heard[a.sound]) if a.sound else a for a in w.answers])
+        for w in watched
+    ]
+    return listened, real_words
+
+
+def _sayings(
+    home: Home, videos: dict[str, LabelledVideo | None]
+) -> tuple[list[np.ndarray], list[str]]:
+    """The remembered clips of videos in which a labelled word is said, and the words."""
+    sounds, words = [], []
+    for video, of_video in videos.items():
+        if of_video is None:
+            continue
+        for row in store.read_clips(home, video, ["start_s", "end_s", "flac"]).to_pylist():
+            if word := of_video.word_of(row["start_s"], row["end_s"]):
+                words.append(word)
+                sounds.append(store.from_flac(row["flac"]))
+    return sounds, words
 
 
 def _by_words(watched: list[Watched], by: str) -> dict[str, Any]:
     given = [
-        (getattr(answer, by), w.labels.segment_at(answer.time_s))
+        (answer.word(by), w.labels.segment_at(answer.time_s))
         for w in watched
         for answer in w.answers
         if answer.said
@@ -356,12 +403,20 @@ def _by_words(watched: list[Watched], by: str) -> dict[str, Any]:
     }
 
 
+def _survival(answers: list[Answer], listener: str) -> float | None:
+    return _share(
+        answer.word(listener) == answer.remembered
+        for answer in answers
+        if answer.said and answer.remembered
+    )
+
+
 def _majority(answers: Iterable[Answer], by: str, *, forced: bool) -> str | None:
     """The most frequent answer; None for none, and for one that the labels know no word for."""
     votes: dict[str | None, list[float]] = defaultdict(list)
     for answer in answers:
         if forced or answer.said:
-            votes[getattr(answer, by)].append(answer.confidence)
+            votes[answer.word(by)].append(answer.confidence)
     best = max(votes.items(), key=lambda vote: (len(vote[1]), sum(vote[1])), default=(None, []))
     return best[0]
 
@@ -490,28 +545,32 @@ def table(scored: dict[str, Any]) -> str:
     """What `score` returned, as Markdown for people."""
     if not scored["videos"]:
         return "None of the watched videos has labels."
-    remembered, sound = scored["remembered"], scored["sound"]
+    remembered, sound = scored["remembered"], scored["sound"] or {}
     of = scored["known_segments"]
+    by_sound = [f"sound, by {listener.replace('_', ' ')}" for listener in sound]
+    accuracies = {
+        "remembered clip": remembered["word_accuracy"],
+        **dict(zip(by_sound, (found["word_accuracy"] for found in sound.values()), strict=True)),
+        "clip, never silent": remembered["word_accuracy_forced"],
+    }
     lines = [
-        "| words right | known segments | remembered clip | generated sound | never silent |",
-        "|---|---|---|---|---|",
+        _row("words right", "known segments", *accuracies),
+        "|---" * (len(accuracies) + 2) + "|",
     ]
-    accuracies = (
-        remembered["word_accuracy"],
-        sound and sound["word_accuracy"],
-        remembered["word_accuracy_forced"],
-    )
     for part in ("all", "clear", "occluded"):
-        shares = [_percent(accuracy and accuracy[part]) for accuracy in accuracies]
+        shares = [_percent(accuracy[part]) for accuracy in accuracies.values()]
         lines.append(_row(part, of[part], *shares))
     for video in scored["videos"]:
-        shares = [_percent(accuracy and accuracy["by_video"][video]) for accuracy in accuracies]
+        shares = [_percent(accuracy["by_video"][video]) for accuracy in accuracies.values()]
         lines.append(_row(video, of["by_video"][video], *shares))
-    precisions = [_percent(part and part["precision"]) for part in (remembered, sound)]
-    lines += ["", "| | answers | remembered clip | generated sound |", "|---|---|---|---|"]
-    lines.append(_row("precision", scored["answers"], *precisions))
-    chance = _percent(scored["chance"])
-    lines += ["", f"{scored['answers']} answers to {scored['frames']} frames; chance is {chance}."]
+    answers, frames = scored["answers"], scored["frames"]
+    lines += ["", f"{answers} answers to {frames} frames; chance is {_percent(scored['chance'])}."]
+    lines += ["", "| answers | right | recalled words that survive | real words named right |"]
+    lines.append("|---|---|---|---|")
+    lines.append(_row("remembered clip", _percent(remembered["precision"]), "", ""))
+    for title, found in zip(by_sound, sound.values(), strict=True):
+        shares = [_percent(found[key]) for key in ("precision", "survival", "real_words")]
+        lines.append(_row(title, *shares))
     lines += ["", "| nothing known in view | segments | silent | frames | silent |"]
     lines.append("|---|---|---|---|---|")
     for name, silent in scored["silence"].items():

@@ -32,7 +32,7 @@ def test_the_demo_learns_to_name_what_it_sees(tmp_path: Path):
     found = score(tables, read_labels(tmp_path / "demo" / "videos" / "labels.json"), home)
     named = found["remembered"]["word_accuracy_forced"]["all"]
     assert named >= found["chance"] + LEAST_MARGIN
-    assert found["sound"]["right_answers"] > 0
+    assert found["sound"]["nearest_saying"]["right_answers"] > 0
     for what in ("Report", "Spoken videos", "Sounds", "aela up", "untrained network"):
         assert what in result.stdout
     assert (home.evaluation(sha) / "report.html").exists()
