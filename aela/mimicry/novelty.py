@@ -7,6 +7,8 @@ from aela.memory import manifest as manifests
 from aela.mimicry.settings import MimicrySettings
 from aela.storage import Home
 
+HALFWAY = 0.5  # as near to remembered things as to the ground
+
 
 def nearest(similarity: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The `count` largest entries of each row of [n, m], largest first: columns and values."""
@@ -55,7 +57,8 @@ def threshold(
     """The novelty above which an image counts as unknown, from memory alone.
 
     Each remembered frame [m, d] is measured against memory without its own surroundings (frames of
-    the same video less than `apart_s` away); the threshold is a quantile of what comes out.
+    the same video less than `apart_s` away); the threshold is a quantile of what comes out. Never
+    above HALFWAY: what is nearer to bare ground than to anything remembered is not known.
     """
     similarity = memory @ memory.T
     near = np.abs(times_s[:, None] - times_s[None]) < settings.apart_s
@@ -65,7 +68,7 @@ def threshold(
         return 1.0  # Too little memory to know what is new: nothing is.
     thing = 1 - nearest(similarity[comparable], settings.neighbours)[1].mean(axis=1)
     values = _relative(thing, _from_ground(memory[comparable], ground, settings.neighbours))
-    return float(np.quantile(values, settings.quantile))
+    return min(HALFWAY, float(np.quantile(values, settings.quantile)))
 
 
 def memory_threshold(
