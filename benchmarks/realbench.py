@@ -127,9 +127,9 @@ def main() -> None:
                 console.print(f"seed {seed}: {name}")
                 settings = preset(name, arguments.effort)
                 start = time.monotonic()
-                eyes, cpu_s = _learn_to_see(home, manifest, settings, seed)
-                words = _learn_to_hear(home, manifest, settings, seed)
-                mimic = _join(home, manifest, eyes, words, settings, seed)
+                eyes, cpu_s = learn_to_see(home, manifest, settings, seed)
+                words = learn_to_hear(home, manifest, settings, seed)
+                mimic = join(home, manifest, eyes, words, settings, seed)
                 found = _watch(bench, mimic, eyes, sounds=True)
                 seconds = time.monotonic() - start + capturing_s
                 found |= {"minutes of learning": seconds / 60}
@@ -141,13 +141,13 @@ def main() -> None:
                 for other in arguments.beside:
                     console.print(f"seed {seed}: {other}")
                     side = _sight(home, manifest, other, settings, seed, cpu_s)
-                    beside = _join(home, manifest, side, words, settings, seed)
+                    beside = join(home, manifest, side, words, settings, seed)
                     rows.setdefault(other, []).append(_watch(bench, beside, side, sounds=False))
                     _write(console, arguments, bench, rows, show=False)
             _write(console, arguments, bench, rows, show=seed == arguments.seeds[-1])
 
 
-def _learn_to_see(
+def learn_to_see(
     home: Home, manifest: Manifest, settings: Preset, seed: int
 ) -> tuple[Sight, float]:
     """The trained image encoder, and the processor seconds it took."""
@@ -158,7 +158,7 @@ def _learn_to_see(
     return Sight(checkpoint.sha, encoder.embed, encoder.embed_ground), seconds
 
 
-def _learn_to_hear(home: Home, manifest: Manifest, settings: Preset, seed: int) -> Checkpoint:
+def learn_to_hear(home: Home, manifest: Manifest, settings: Preset, seed: int) -> Checkpoint:
     mel = train_mel_autoencoder(home, manifest, settings.mel_autoencoder, seed=seed)
     words = train_word_autoencoder(home, manifest, mel, settings.word_autoencoder, seed=seed)
     embeddings.refresh(home, words.sha, manifest, "clip", load_speech(home, words.sha).embed)
@@ -180,14 +180,14 @@ def _sight(
         embed = train_lightly_swav(home, manifest, minutes=cpu_s / 60, seed=seed)
         return Sight(unique, embed, _no_ground)
     changed = replace(vision.TRAINED[name], budget=settings.image_encoder.budget)
-    return _learn_to_see(home, manifest, replace(settings, image_encoder=changed), seed)[0]
+    return learn_to_see(home, manifest, replace(settings, image_encoder=changed), seed)[0]
 
 
 def _no_ground(frames: pa.Table) -> np.ndarray:
     return np.zeros((0, 1), np.float32)
 
 
-def _join(
+def join(
     home: Home, manifest: Manifest, eyes: Sight, words: Checkpoint, settings: Preset, seed: int
 ) -> Mimic:
     """Embed memory, train the associator, and have it all as one generation."""
