@@ -4,7 +4,8 @@
         [--beside pixels untrained lightly ...] [--effort 1] [--home FOLDER] [--out FOLDER]
 
 BENCH_FOLDER is told of in `benchmarks/bench.py`. For each seed, each preset learns everything from
-an empty memory and watches the test videos. The rows `--beside` have another image side in the same
+an empty memory and watches the test videos; presets after the first get no more minutes for each
+model than it took the first. The rows `--beside` have another image side in the same
 system: the first preset's ears, its moments and its associator, trained anew on the other's
 embeddings. `pixels` is the whole frame at 32 x 32, `untrained` a ResNet18 on whole frames,
 `lightly` that library's SwAV in its own example settings, for as many processor minutes as the
@@ -38,8 +39,9 @@ from aela.association.train import train_associator
 from aela.evaluation import score as scores
 from aela.evaluation.ears import recognise
 from aela.evaluation.evaluate import evaluate
-from aela.learning import embeddings
-from aela.learning.checkpoints import Card, Checkpoint
+from aela.learning import checkpoints, embeddings
+from aela.learning.checkpoints import MODELS, Card, Checkpoint
+from aela.learning.loop import Budget
 from aela.memory import manifest as manifests
 from aela.memory.manifest import Manifest
 from aela.mimicry import generation as generations
@@ -123,9 +125,12 @@ def main() -> None:
         baseline = speech.baselines(train, test, SOUND_SAMPLE)
         rows: dict[str, list[dict[str, float]]] = {}
         for seed in arguments.seeds:
-            for number, name in enumerate(arguments.preset):
+            first = None
+            for name in arguments.preset:
                 console.print(f"seed {seed}: {name}")
                 settings = preset(name, arguments.effort)
+                if first:
+                    settings = _within(settings, _minutes(home, first.generation))
                 start = time.monotonic()
                 eyes, cpu_s = learn_to_see(home, manifest, settings, seed)
                 words = learn_to_hear(home, manifest, settings, seed)
@@ -136,8 +141,9 @@ def main() -> None:
                 found |= _signs(home, mimic, settings)
                 found |= _hearing(mimic.speech, train, test, baseline)
                 rows.setdefault(name, []).append(found)
-                if number:
+                if first:
                     continue
+                first = mimic
                 for other in arguments.beside:
                     console.print(f"seed {seed}: {other}")
                     side = _sight(home, manifest, other, settings, seed, cpu_s)
@@ -145,6 +151,21 @@ def main() -> None:
                     rows.setdefault(other, []).append(_watch(bench, beside, side, sounds=False))
                     _write(console, arguments, bench, rows, show=False)
             _write(console, arguments, bench, rows, show=seed == arguments.seeds[-1])
+
+
+def _minutes(home: Home, generation: Generation) -> dict[str, float]:
+    """How long each model of a generation was trained."""
+    shas = {model: getattr(generation, model) for model in MODELS}
+    cards = {model: checkpoints.read(home, model, sha).card for model, sha in shas.items()}
+    return {model: card.metrics["seconds"] / 60 for model, card in cards.items()}
+
+
+def _within(settings: Preset, minutes: dict[str, float]) -> Preset:
+    budgets = {
+        model: Budget(getattr(settings, model).budget.steps, minutes[model]) for model in MODELS
+    }
+    parts = {m: replace(getattr(settings, m), budget=budget) for m, budget in budgets.items()}
+    return replace(settings, **parts)
 
 
 def learn_to_see(
