@@ -10,7 +10,7 @@ of 128, for pictures of 64 instead of 224 pixels.
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -103,9 +103,8 @@ class LightlySwav:
             shuffle=True,
             drop_last=True,
             num_workers=workers,
-            persistent_workers=workers > 0,
         )
-        self.batches = iter(self.loader)
+        self.batches: Iterator = iter(())
         self.model = SwaV()
         self.loss = SwaVLoss()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE)
@@ -117,9 +116,6 @@ class LightlySwav:
             self.batches = iter(self.loader)
             batch = next(self.batches)
         return batch[0]
-
-    def step(self) -> None:
-        self.learn(self.views())
 
     def learn(self, views: list[torch.Tensor]) -> None:
         """One gradient step on the crops of one batch, the two large ones first."""
@@ -159,7 +155,7 @@ def train_lightly_swav(home: Home, manifest: Manifest, *, minutes: float, seed: 
         swav.model.train()
         start = time.process_time()
         while time.process_time() - start < 60 * minutes:
-            swav.step()
+            swav.learn(swav.views())
     np.random.set_state(numpy_state)
     backbone = swav.model.backbone.eval()
     mean, std = (torch.tensor(IMAGENET_NORMALIZE[name])[:, None, None] for name in ("mean", "std"))
