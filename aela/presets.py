@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from aela.association import settings as association
 from aela.association.settings import AssociatorSettings
-from aela.learning.checkpoints import MODELS
+from aela.learning.checkpoints import IMAGE_DECODER, MODELS
 from aela.learning.loop import Budget
 from aela.mimicry import settings as mimicry
 from aela.mimicry.settings import MimicrySettings
 from aela.speech import settings as speech
 from aela.speech.settings import MelAutoencoderSettings, WordAutoencoderSettings
 from aela.vision import settings as vision
-from aela.vision.settings import ImageEncoderSettings
+from aela.vision.settings import ImageDecoderSettings, ImageEncoderSettings
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Preset:
     word_autoencoder: WordAutoencoderSettings
     associator: AssociatorSettings
     mimicry: MimicrySettings
+    image_decoder: ImageDecoderSettings
 
 
 PRESETS = {
@@ -38,6 +39,7 @@ PRESETS = {
         speech.ARTICLE_WORD,
         association.ARTICLE,
         mimicry.DEFAULT,
+        vision.DEFAULT_DECODER,
     ),
     # The default: numerically sound and small enough for two CPU cores.
     "aela1": Preset(
@@ -46,6 +48,7 @@ PRESETS = {
         speech.DEFAULT_WORD,
         association.DEFAULT,
         mimicry.DEFAULT,
+        vision.DEFAULT_DECODER,
     ),
     # `aela1` with a fraction of its training, for a first look.
     "quick": Preset(
@@ -54,6 +57,7 @@ PRESETS = {
         speech.QUICK_WORD,
         association.QUICK,
         mimicry.DEFAULT,
+        vision.QUICK_DECODER,
     ),
 }
 DEFAULT_PRESET = "aela1"
@@ -71,7 +75,7 @@ def preset(name: str, effort: float = 1.0) -> Preset:
         raise ValueError(f"effort must be above 0, not {effort}.")
     chosen = PRESETS[name]
     scaled = {}
-    for model in MODELS:
+    for model in (*MODELS, IMAGE_DECODER):
         settings = getattr(chosen, model)
         steps, minutes = settings.budget.steps, settings.budget.minutes
         budget = Budget(max(1, round(steps * effort)), minutes and minutes * effort)

@@ -3,13 +3,15 @@
 from aela.association.pairs import make_pairs
 from aela.association.train import train_associator
 from aela.learning import checkpoints
-from aela.learning.checkpoints import Checkpoint
+from aela.learning.checkpoints import IMAGE_DECODER, MODELS, Checkpoint
 from aela.learning.loop import Report, silent
 from aela.memory.manifest import Manifest
+from aela.mimicry import generation as generations
 from aela.presets import Preset
 from aela.speech.mel_autoencoder import train_mel_autoencoder
 from aela.speech.word_autoencoder import train_word_autoencoder
 from aela.storage import Home
+from aela.vision.decoder import train_image_decoder
 from aela.vision.train import train_image_encoder
 
 
@@ -24,14 +26,16 @@ def train(
     parent: Checkpoint | None = None,
     report: Report = silent,
 ) -> Checkpoint:
-    """Train `model` (one of `checkpoints.MODELS`) on a manifest and save it; not made current.
+    """Train `model` on a manifest and save it; not made current.
 
     Args:
-        parent: start from its weights.
+        model: one of `checkpoints.MODELS`, or IMAGE_DECODER for the generation that speaks.
+        parent: start from its weights; not for IMAGE_DECODER.
 
     Raises:
         EmptyMemory: the manifest holds too little to train on.
         UnknownCheckpoint: an earlier stage was not trained yet.
+        UnknownGeneration: there is no generation yet for an image decoder to show.
         ValueError: there is no model of that name.
     """
     common = {"seed": seed, "device": device, "parent": parent, "report": report}
@@ -50,4 +54,16 @@ def train(
         return train_associator(
             home, manifest, image_encoder, word_autoencoder, pairs, settings, **common
         )
-    raise ValueError(f"There is no model {model!r}; it is one of {', '.join(checkpoints.MODELS)}.")
+    if model == IMAGE_DECODER:
+        image_encoder = generations.required(home).image_encoder
+        return train_image_decoder(
+            home,
+            manifest,
+            checkpoints.read(home, "image_encoder", image_encoder),
+            preset.image_decoder,
+            seed=seed,
+            device=device,
+            report=report,
+        )
+    known = ", ".join((*MODELS, IMAGE_DECODER))
+    raise ValueError(f"There is no model {model!r}; it is one of {known}.")

@@ -67,7 +67,7 @@ def _parent(home: Home, model: str, settings: object) -> Checkpoint | None:
     Not simply the last one: that may have failed its checks.
     """
     generation = generations.current(home)
-    if generation is None:
+    if generation is None or model not in checkpoints.MODELS:
         return None
     parent = checkpoints.read(home, model, getattr(generation, model))
     wanted = checkpoints.settings_dict(settings)

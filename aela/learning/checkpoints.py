@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import torch
 
 MODELS = ("image_encoder", "mel_autoencoder", "word_autoencoder", "associator")
+"""What a generation joins."""
+IMAGE_DECODER = "image_decoder"
+"""Only shows what an image encoder knows: it belongs to no generation."""
 
 
 class UnknownCheckpoint(LookupError):

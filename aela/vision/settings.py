@@ -9,6 +9,13 @@ from aela.learning.loop import Budget
 EMBEDDING = 64  # values of an image embedding, as in the article
 
 
+def _check_ranges(settings: Any, ranges: dict[str, tuple[float, float]]) -> None:
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and low <= value <= high):
+            raise ValueError(f"{name} must lie between {low:g} and {high:g}, not {value}.")
+
+
 @dataclass(frozen=True)
 class ImageEncoderSettings:
     """
@@ -94,10 +101,7 @@ class ImageEncoderSettings:
             "weight_decay": (0, 1),
             "frames_most": (8, 1_000_000),
         }
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise ValueError(f"{name} must lie between {low:g} and {high:g}, not {value}.")
+        _check_ranges(self, ranges)
         if self.prototypes is not None and not 2 <= self.prototypes <= 100_000:
             raise ValueError(
                 f"prototypes must lie between 2 and 100000 or be None, not {self.prototypes}."
@@ -135,6 +139,45 @@ DEFAULT = ImageEncoderSettings()
 
 QUICK = ImageEncoderSettings(budget=Budget(steps=350))
 """About two minutes on two CPU cores, for a demonstration."""
+
+
+@dataclass(frozen=True)
+class ImageDecoderSettings:
+    """How the image decoder, a window on what an embedding still knows, is trained.
+
+    Raises ValueError, in one sentence, when a value lies outside its range.
+    """
+
+    budget: Budget = field(default_factory=lambda: Budget(steps=1000))
+    """Gradient steps, or fewer when the minutes run out first."""
+
+    batch: int = 32
+    """Frames per step (2 to 4096)."""
+
+    learning_rate: float = 2e-3
+    """Highest learning rate of AdamW (1e-6 to 1)."""
+
+    noise: float = 0.03
+    """Standard deviation of the noise on each value of an embedding, so that also what lies between
+    remembered embeddings has a picture (0 to 1)."""
+
+    frames_most: int = 3000
+    """Frames learned from at most, spread evenly over each video (8 to 1,000,000)."""
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "batch": (2, 4096),
+            "learning_rate": (1e-6, 1),
+            "noise": (0, 1),
+            "frames_most": (8, 1_000_000),
+        }
+        _check_ranges(self, ranges)
+
+
+DEFAULT_DECODER = ImageDecoderSettings()
+"""Less than a minute on two CPU cores."""
+
+QUICK_DECODER = ImageDecoderSettings(budget=Budget(steps=400))
 
 
 def settings_from(values: dict[str, Any]) -> ImageEncoderSettings:
