@@ -1,6 +1,6 @@
 """How well words are remembered, told apart and said again.
 
-    python benchmarks/speech.py BENCH_FOLDER [--seeds 0 1] [--preset default|quick|article]
+    python benchmarks/speech.py BENCH_FOLDER [--seeds 0 1 2] [--preset default|quick|article]
 
 BENCH_FOLDER is told of in `benchmarks/bench.py`. The train videos are captured into a temporary
 home, both autoencoders are trained on them, and each figure is printed beside its baseline:
@@ -26,11 +26,12 @@ from aela.evaluation.listeners import warped_distances
 from aela.learning.loop import Progress
 from aela.memory import manifest, store
 from aela.speech import settings
+from aela.speech.likeness import likeness
 from aela.speech.mel_autoencoder import MelAutoencoder, train_mel_autoencoder
 from aela.speech.speech import Speech, load_speech
 from aela.speech.voice import to_sound
 from aela.speech.word_autoencoder import WordAutoencoder, train_word_autoencoder
-from aela.speech.words import features_of
+from aela.speech.words import features_of, remembered_words
 from aela.storage import Home
 from bench import Bench, remember
 
@@ -182,14 +183,20 @@ def figures(speech: Speech, train: Sayings, test: Sayings, sample: int) -> dict[
     new = cosine_distances(held_out, codes, centre)
     for name, value in same_different(new, test, train).items():
         result[f"same-different AP, test-train, across {name}"] = value
+    meant = np.stack([codes[train.words == word].mean(0) for word in test.words])
     for video in np.unique(test.videos):
-        right = named_right(new, test, train)[test.videos == video]
+        there = test.videos == video
+        right = named_right(new, test, train)[there]
         result[f"recognised by code, {video}"] = float(right.mean())
+        result[f"signs as remembered, {video}"] = same_signs(
+            held_out[there] - centre, meant[there] - centre
+        )
+    result["signs as remembered, test"] = same_signs(held_out - centre, meant - centre)
+    result["signs of the mean code, test"] = same_signs(held_out, centre)
 
     for name, own, sayings in (("train", codes, train), ("test", held_out, test)):
         again = speech.encode_mel(speech.decode_mel(own))
         result[f"sign accuracy, {name}"] = same_signs(own, again)
-        result[f"sign accuracy, {name}, mean code"] = same_signs(own, own.mean(0))
         result[f"code spread, {name}"] = float(np.abs(own - own.mean(0)).mean())
         lengths = np.array([len(word) for word in speech.decode_mel(own)]) / 100
         off = np.abs(lengths / sayings.seconds - 1)
@@ -242,6 +249,25 @@ def baselines(train: Sayings, test: Sayings, sample: int) -> dict[str, float]:
     return result
 
 
+def teacher(home: Home, seen: manifest.Manifest, train: Sayings) -> dict[str, float]:
+    """Average precision of the likenesses that the word autoencoder is taught."""
+    rows = {flac: row for row, flac in enumerate(train.clips["flac"].to_pylist())}
+    order = [
+        rows.get(flac)
+        for _, clips in manifest.rows(home, seen, "clip", ["flac"])
+        for flac in clips["flac"].to_pylist()
+    ]
+    alike = likeness(remembered_words(home, seen), np.random.default_rng(0))
+    known = np.array([at for at, row in enumerate(order) if row is not None])
+    distances = np.zeros((len(train.words), len(train.words)))
+    back = [order[at] for at in known]
+    distances[np.ix_(back, back)] = -alike[np.ix_(known, known)]
+    return {
+        f"same-different AP, train, across {name}": value
+        for name, value in same_different(distances, train, train).items()
+    }
+
+
 def untrained(mel: settings.MelAutoencoderSettings, word: settings.WordAutoencoderSettings):
     torch.manual_seed(0)
     return Speech(
@@ -266,8 +292,10 @@ def main() -> None:
         train, test = sayings(remember(home, arguments.folder))
         seen = manifest.take(home)
         print(f"{len(train.words)} training clips, {len(test.words)} test clips")
+        seeds: list[dict[str, float]] = []
         columns = {
             "DTW, true mel": baselines(train, test, arguments.sample),
+            "teacher": teacher(home, seen, train),
             "untrained": figures(
                 untrained(mel_settings, word_settings), train, test, arguments.sample
             ),
@@ -281,13 +309,15 @@ def main() -> None:
                 f"({time.process_time() - cpu:.0f} s of processor)"
             )
             speech = load_speech(home, word.sha)
-            columns[f"seed {seed}"] = figures(speech, train, test, arguments.sample)
+            seeds.append(figures(speech, train, test, arguments.sample))
+        names = list(seeds[0])
+        values = np.array([[found[name] for name in names] for found in seeds])
+        columns["mean"] = dict(zip(names, values.mean(0), strict=True))
+        columns["+-"] = dict(zip(names, values.std(0), strict=True))
         print(f"{'':55}" + "".join(f"{name:>15}" for name in columns))
-        for name in columns["untrained"]:
-            values = [c.get(name) for c in columns.values()]
-            print(
-                f"{name:55}" + "".join(f"{'':>15}" if v is None else f"{v:15.3f}" for v in values)
-            )
+        for name in dict.fromkeys(name for found in columns.values() for name in found):
+            shown = [found.get(name) for found in columns.values()]
+            print(f"{name:55}" + "".join(f"{'':>15}" if v is None else f"{v:15.3f}" for v in shown))
 
 
 def show(progress: Progress) -> None:
