@@ -25,6 +25,8 @@ class AssociatorSettings:
         neutral_s: clips of the same video closer than this to the moment's own are no negatives,
             since somebody naming a thing repeats its word.
         candidates: remembered clips contrasted in one step, at most.
+        consensus: moments that look alike and are asked whether they agree with a moment's word, 0
+            to trust all moments equally.
         budget: steps or minutes of training.
     """
 
@@ -41,6 +43,7 @@ class AssociatorSettings:
     contrast_temperature: float = 0.1
     neutral_s: float = 30.0
     candidates: int = 1024
+    consensus: int = 10
     budget: Budget = Budget(steps=1500, minutes=2.0)
 
     def __post_init__(self) -> None:
@@ -50,10 +53,12 @@ class AssociatorSettings:
             raise ValueError("window_s, contrast_temperature and learning_rate must be positive.")
         if not 0 <= self.dropout < 1 or min(self.image_noise, self.word_noise) < 0:
             raise ValueError("dropout must be in [0, 1) and noise must not be negative.")
-        if self.contrast < 0 or self.weight_decay < 0 or self.neutral_s < 0:
-            raise ValueError("contrast, weight_decay and neutral_s must not be negative.")
+        if min(self.contrast, self.weight_decay, self.neutral_s, self.consensus) < 0:
+            raise ValueError(
+                "contrast, weight_decay, neutral_s and consensus must not be negative."
+            )
 
 
-ARTICLE = AssociatorSettings(contrast=0.0)
+ARTICLE = AssociatorSettings(contrast=0.0, consensus=0)
 DEFAULT = AssociatorSettings()
 QUICK = AssociatorSettings(budget=Budget(steps=600, minutes=0.5))

@@ -7,11 +7,12 @@ import torch
 from torch.nn import functional as F
 
 from aela.association.associator import Associator
+from aela.association.consensus import consensus
 from aela.association.pairs import read_pairs
 from aela.association.settings import AssociatorSettings
 from aela.learning import checkpoints, embeddings
 from aela.learning.checkpoints import Card, Checkpoint
-from aela.learning.loop import Report, one_cycle, run, silent
+from aela.learning.loop import History, Report, one_cycle, run, silent
 from aela.memory import store
 from aela.memory.manifest import EmptyMemory, Manifest
 from aela.storage import Home
@@ -92,11 +93,7 @@ def train_associator(
     parent: Checkpoint | None = None,
     report: Report = silent,
 ) -> Checkpoint:
-    """Learn to predict the word embedding that goes with an image embedding.
-
-    The loss is the squared error, as in the article, plus a contrastive term over remembered clips
-    (InfoNCE, van den Oord et al. 2018, section 2.3): squared error alone averages the words that
-    compete for a picture into one that nobody said.
+    """Learn to predict the word embedding that goes with an image embedding, see `fit`.
 
     Args:
         pairs: hash of the pairs table that `make_pairs` wrote.
@@ -109,13 +106,7 @@ def train_associator(
         home, manifest, image_encoder.sha, word_autoencoder.sha, pairs, settings.neutral_s
     )
     torch.manual_seed(seed)
-    model = Associator(
-        moments.images.shape[1],
-        moments.words.shape[1],
-        settings.layers,
-        settings.width,
-        settings.dropout,
-    )
+    model = untrained(moments, settings)
     if parent:
         weights = checkpoints.weights(home, "associator", parent.sha)
         if {k: v.shape for k, v in weights.items()} == {
@@ -124,11 +115,57 @@ def train_associator(
             model.load_state_dict(weights)
         else:
             parent = None
+    history = fit(model, moments, settings, device=device, report=report)
+    card = Card(
+        model="associator",
+        settings=checkpoints.settings_dict(settings),
+        seed=seed,
+        manifest=manifest.sha,
+        parent=parent.sha if parent else None,
+        inputs={
+            "image_encoder": image_encoder.sha,
+            "word_autoencoder": word_autoencoder.sha,
+            "pairs": pairs,
+        },
+        metrics={**history.metrics(), "moments": float(len(moments.pairs))},
+        curve=history.points(),
+    )
+    return checkpoints.save(home, card, model.state_dict())
+
+
+def untrained(moments: Moments, settings: AssociatorSettings) -> Associator:
+    """An associator of the sizes that moments and settings ask for."""
+    return Associator(
+        moments.images.shape[1],
+        moments.words.shape[1],
+        settings.layers,
+        settings.width,
+        settings.dropout,
+    )
+
+
+def fit(
+    model: Associator,
+    moments: Moments,
+    settings: AssociatorSettings,
+    *,
+    device: str = "cpu",
+    report: Report = silent,
+) -> History:
+    """Train `model` on moments; chance follows torch's global seed.
+
+    The loss is the squared error, as in the article, plus a contrastive term over remembered clips
+    (InfoNCE, van den Oord et al. 2018, section 2.3): squared error alone averages the words that
+    compete for a picture into one that nobody said. Moments are drawn by their weights and by
+    consensus (see `aela.association.consensus`).
+    """
     model.fit_scales(moments.images, moments.words)
     model = model.to(device).train()
     images = model.standard_images(moments.images.to(device))
     words = model.standard_words(moments.words.to(device))
     pair, weight = moments.pairs.to(device), moments.weights.to(device)
+    if settings.consensus:
+        weight = weight * consensus(images, words, pair, settings.consensus)
     neutral = moments.neutral.to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -151,22 +188,7 @@ def train_associator(
         optimizer.step()
         return {"loss": float(loss.detach()), "squared": float(squared.detach())}
 
-    history = run("associator", step, settings.budget, settings.batch, report)
-    card = Card(
-        model="associator",
-        settings=checkpoints.settings_dict(settings),
-        seed=seed,
-        manifest=manifest.sha,
-        parent=parent.sha if parent else None,
-        inputs={
-            "image_encoder": image_encoder.sha,
-            "word_autoencoder": word_autoencoder.sha,
-            "pairs": pairs,
-        },
-        metrics={**history.metrics(), "moments": float(len(moments.pairs))},
-        curve=history.points(),
-    )
-    return checkpoints.save(home, card, model.state_dict())
+    return run("associator", step, settings.budget, settings.batch, report)
 
 
 def _contrast(

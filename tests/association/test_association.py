@@ -9,6 +9,7 @@ import torch
 from upath import UPath
 
 from aela.association.associator import load_associator
+from aela.association.consensus import consensus
 from aela.association.pairs import find_pairs, make_pairs, read_pairs, weights
 from aela.association.settings import DEFAULT, AssociatorSettings
 from aela.association.train import train_associator
@@ -95,6 +96,29 @@ def test_it_learns_which_word_goes_with_which_picture(taught):
     assert again.sha == trained.sha
 
 
+def _moments(said: np.ndarray, seen: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Two frames for each clip: embeddings of the things seen and of the words said, and pairs."""
+    rng = np.random.default_rng(0)
+    things, words = rng.normal(size=(THINGS, 64)), rng.normal(size=(THINGS, 32))
+    images = things[np.repeat(seen, 2)] + 0.3 * rng.normal(size=(2 * len(seen), 64))
+    codes = words[said] + 0.3 * rng.normal(size=(len(said), 32))
+    pairs = np.stack([np.arange(2 * len(seen)), np.repeat(np.arange(len(said)), 2)], axis=1)
+    return torch.from_numpy(images).float(), torch.from_numpy(codes).float(), torch.tensor(pairs)
+
+
+def test_a_word_that_disagrees_with_what_is_said_of_its_like_counts_for_nothing():
+    seen = np.repeat(np.arange(THINGS), 8)
+    said, wrong = seen.copy(), np.arange(0, len(seen), 3)  # a third, each word in turn
+    said[wrong] = (seen[wrong] + 1 + np.arange(len(wrong)) % (THINGS - 1)) % THINGS
+    of_clip = consensus(*_moments(said, seen), 8).reshape(-1, 2).mean(dim=1).numpy()
+    assert of_clip[wrong].max() < 0.1 < 0.5 < np.delete(of_clip, wrong).min()
+
+
+def test_a_thing_named_only_once_is_trusted():
+    seen = np.array([0] * 8 + [1] * 8 + [2])
+    assert consensus(*_moments(seen, seen), 8)[-2:].tolist() == [1, 1]
+
+
 def test_it_goes_on_from_a_parent(taught):
     home, manifest, sight, hearing = taught
     pairs = make_pairs(home, manifest, sight, hearing, SETTINGS.window_s)
@@ -114,7 +138,7 @@ def test_without_moments_it_says_what_to_do(taught):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"layers": 1}, {"dropout": 1.0}, {"window_s": 0}, {"contrast": -1}]
+    "wrong", [{"layers": 1}, {"dropout": 1.0}, {"window_s": 0}, {"contrast": -1}, {"consensus": -1}]
 )
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError):
