@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import torch
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from aela.learning import checkpoints, loop
 from aela.learning.checkpoints import Card, Checkpoint
@@ -158,6 +158,77 @@ class _Collapse(Exception):
     """All embeddings became one, so that no prototype is nearer than another."""
 
 
+class Training:
+    """The network that learns, and what it takes to make one step after the other."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        settings: ImageEncoderSettings,
+        seed: int,
+        device: str,
+        start: dict[str, torch.Tensor] | None = None,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.frames, self.settings, self.device = frames, settings, device
+        self.encoder = ImageEncoder(settings)
+        if start is not None:
+            self.encoder.load_state_dict(start)
+        self.network = self.encoder.to(device).network
+        n = len(frames.pictures)
+        self.number = settings.prototypes_for(n)
+        self.prototypes = Prototypes(settings.embedding, self.number).to(device)
+        self.optimizer = torch.optim.AdamW(
+            [*self.network.parameters(), *self.prototypes.parameters()],
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self.average = AveragedModel(self.network, multi_avg_fn=_running_mean, use_buffers=True)
+        self.queues = (Queue(settings.queue), Queue(settings.queue))
+        self.random = torch.Generator().manual_seed(seed)
+        self.view = Views(settings, torch.Generator(device).manual_seed(seed))
+        self.batch = min(settings.batch, n)
+        self.batches = _batches(n, self.batch, self.random)
+
+    def views(self) -> torch.Tensor:
+        """Two views of each frame of the next batch, float [2 x batch, 4, s, s], first ones first.
+
+        Half of the second ones show what was seen shortly before or after.
+        """
+        first = next(self.batches)
+        second = first.clone()
+        drawn = torch.rand(len(first), generator=self.random) < OTHER_FRAME
+        for place in torch.nonzero(drawn)[:, 0]:
+            row = int(first[place])
+            second[place] = self.frames.companion(row, self.settings.second_view_s, self.random)
+        pictures = self.frames.pictures[torch.cat([first, second])]
+        return self.view(pictures.to(self.device) / 255)
+
+    def learn(self, views: torch.Tensor, spent: float) -> dict[str, float]:
+        """One gradient step; `spent` is the share of the training that is over."""
+        settings = self.settings
+        self.network.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * loop.one_cycle(spent, WARM_UP)
+        one, other = self.network(views).chunk(2)
+        loss, facts = swav_loss(
+            (one, other),
+            self.prototypes,
+            self.queues,
+            temperature=settings.temperature,
+            epsilon=settings.epsilon,
+            iterations=settings.sinkhorn_iterations,
+        )
+        self.optimizer.zero_grad()
+        loss.backward()
+        if spent < settings.frozen_share:
+            self.prototypes.vectors.grad = None
+        self.optimizer.step()
+        self.average.update_parameters(self.network)
+        return {"loss": float(loss.detach()), **facts}
+
+
 def _learn(
     frames: Frames,
     settings: ImageEncoderSettings,
@@ -166,70 +237,33 @@ def _learn(
     report: Report,
     start: dict[str, torch.Tensor] | None = None,
 ) -> tuple[ImageEncoder, loop.History, dict[str, float]]:
-    torch.manual_seed(seed)
-    encoder = ImageEncoder(settings)
-    if start is not None:
-        encoder.load_state_dict(start)
-    network = encoder.to(device).network
-    n = len(frames.pictures)
-    number = settings.prototypes_for(n)
-    prototypes = Prototypes(settings.embedding, number).to(device)
-    optimizer = torch.optim.AdamW(
-        [*network.parameters(), *prototypes.parameters()],
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-    )
-    average = AveragedModel(network, avg_fn=_running_mean, use_buffers=True)
-    queues = (Queue(settings.queue), Queue(settings.queue))
-    random = torch.Generator().manual_seed(seed)
-    views = Views(settings, random)
-    batches = _batches(n, min(settings.batch, n), random)
+    training = Training(frames, settings, seed, device, start)
+    chance = math.log(training.number)
 
     def step(index: int, spent: float) -> dict[str, float]:
-        network.train()
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * loop.one_cycle(spent, WARM_UP)
-        first = next(batches)
-        second = first.clone()
-        for place in torch.nonzero(torch.rand(len(first), generator=random) < OTHER_FRAME)[:, 0]:
-            row = frames.companion(int(first[place]), settings.second_view_s, random)
-            second[place] = row
-        seen = views(frames.pictures[torch.cat([first, second])].float() / 255)
-        one, other = network(seen.to(device)).chunk(2)
-        loss, facts = swav_loss(
-            (one, other),
-            prototypes,
-            queues,
-            temperature=settings.temperature,
-            epsilon=settings.epsilon,
-            iterations=settings.sinkhorn_iterations,
-        )
-        optimizer.zero_grad()
-        loss.backward()
-        if spent < settings.frozen_share:
-            prototypes.vectors.grad = None
-        optimizer.step()
-        average.update_parameters(network)
-        alike = facts["entropy"] > COLLAPSED * math.log(number)
+        facts = training.learn(training.views(), spent)
+        alike = facts["entropy"] > COLLAPSED * chance
         if alike and spent > COLLAPSED_BY and not settings.centred:
             raise _Collapse
-        return {"loss": float(loss.detach()), **facts}
+        return facts
 
-    history = loop.run(MODEL, step, settings.budget, min(settings.batch, n), report)
-    network.load_state_dict(average.module.state_dict())
-    used = _prototypes_used(network, prototypes, frames.pictures, settings, device)
+    history = loop.run(MODEL, step, settings.budget, training.batch, report)
+    network = training.network
+    network.load_state_dict(training.average.module.state_dict())
+    used = _prototypes_used(network, training.prototypes, frames.pictures, settings, device)
     metrics = history.metrics() | {
-        "frames": float(n),
-        "prototypes": float(number),
-        "loss_of_chance": math.log(number),
+        "frames": float(len(frames.pictures)),
+        "prototypes": float(training.number),
+        "loss_of_chance": chance,
         "prototypes_used": used,
     }
-    return encoder, history, metrics
+    return training.encoder, history, metrics
 
 
-def _running_mean(mean: torch.Tensor, new: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+def _running_mean(means: PARAM_LIST, news: PARAM_LIST, count: torch.Tensor | int) -> None:
     """Over the last tenth of all steps until that is a hundred, so that the start is forgotten."""
-    return mean + (new - mean) * max(1 - EMA, 10 / (float(count) + 10))
+    steps = float(count)
+    get_ema_multi_avg_fn(min(EMA, steps / (steps + 10)))(means, news, count)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ SKIN = (0.75, 0.55, 0.42)  # of a light hand in full light; others are darker
 
 
 class Views:
-    """Draws views with the random numbers of one generator."""
+    """Draws views with the random numbers of one generator, on the generator's device."""
 
     def __init__(self, settings: ImageEncoderSettings, random: torch.Generator) -> None:
         self.settings = settings
@@ -25,15 +25,17 @@ class Views:
         view = self._placed(pictures)
         colours, figure = self._coloured(view[:, :3]), self._doubted(view[:, 3:])
         colours, figure = self._covered(colours, figure)
-        noise = 0.02 * torch.randn(colours.shape, generator=self.random)
-        return torch.cat([(colours + noise).clamp(0, 1), figure], dim=1)
+        noise = torch.randn(colours.shape, generator=self.random, device=self.random.device)
+        return torch.cat([colours.add_(noise, alpha=0.02).clamp_(0, 1), figure], dim=1)
 
     def _uniform(self, n: int, low: float, high: float) -> torch.Tensor:
         """[n, 1, 1, 1] between low and high."""
-        return low + (high - low) * torch.rand(n, 1, 1, 1, generator=self.random)
+        return torch.empty(n, 1, 1, 1, device=self.random.device).uniform_(
+            low, high, generator=self.random
+        )
 
     def _normal(self, n: int, channels: int = 1) -> torch.Tensor:
-        return torch.randn(n, channels, 1, 1, generator=self.random)
+        return torch.randn(n, channels, 1, 1, generator=self.random, device=self.random.device)
 
     def _placed(self, pictures: torch.Tensor) -> torch.Tensor:
         """Cut out, turned, stretched and mirrored."""
@@ -71,6 +73,8 @@ class Views:
         self, colours: torch.Tensor, figure: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """A forearm-like shape reaches in from the border, sometimes taken for the thing."""
+        if self.settings.covered == 0:
+            return colours, figure
         n = len(colours)
         arm, arm_colours = self._arms(n, colours.shape[3])
         arm = arm * (self._uniform(n, 0, 1) < self.settings.covered)
@@ -82,7 +86,7 @@ class Views:
 
         Mostly skin of any tone, otherwise (sleeves, other things) any colour.
         """
-        line = (torch.arange(side_px) + 0.5) / side_px * 2 - 1
+        line = (torch.arange(side_px, device=self.random.device) + 0.5) / side_px * 2 - 1
         angle = self._uniform(n, -math.pi, math.pi)
         x = line[None, None, None, :] - 0.35 * self._normal(n)
         y = line[None, None, :, None] - 0.35 * self._normal(n)
@@ -92,9 +96,9 @@ class Views:
         wave = torch.sin(along * self._uniform(n, 10, 20) + self._uniform(n, 0, 6))
         width = self._uniform(n, 0.08, 0.2) * thick_end + 0.03 * wave
         mask = torch.sigmoid((width - across) * 40) * torch.sigmoid(along * 30)
-        skin = torch.tensor(SKIN)[None, :, None, None] * self._uniform(n, 0.35, 1.25)
-        skin = skin + 0.06 * self._normal(n, 3)
-        other = torch.rand(n, 3, 1, 1, generator=self.random)
+        tone = torch.tensor(SKIN, device=self.random.device)[None, :, None, None]
+        skin = tone * self._uniform(n, 0.35, 1.25) + 0.06 * self._normal(n, 3)
+        other = self._uniform(3 * n, 0, 1).view(n, 3, 1, 1)
         colour = torch.where(self._uniform(n, 0, 1) < 0.3, other, skin)
         round_shade = 1 - 0.5 * (across / width.clamp(min=0.02)).clamp(0, 1) ** 2
         shade = round_shade + 0.1 * self._normal(n) * along
