@@ -9,7 +9,7 @@ from aela_dagster.checks import CHECKS
 from aela_dagster.jobs import JOBS
 from aela_dagster.sensors import SENSORS
 from assets.association import associator, generation, pairs
-from assets.evaluation import evaluation
+from assets.evaluation import evaluation, image_decoder
 from assets.memory import memory
 from assets.models import (
     image_embeddings,
@@ -40,6 +40,7 @@ defs = dg.Definitions(
         generation,
         predictions,
         spoken_video,
+        image_decoder,
         evaluation,
     ],
     asset_checks=CHECKS,

@@ -87,6 +87,12 @@ def run(
         console.print(segments(scores.segments(tables, truth)))
         console.print(Markdown(scores.table(learned)))
         console.print(Markdown(scoring.comparison(learned, untrained)))
+        with console.status("Writing the report …"):
+            found = {
+                "learned": learned,
+                **scoring.senses(home, generation, keys["watch"], truth, preset),
+            }
+            scoring.report_with_labels(home, generation, tables, truth, found, preset)
     console.rule(f"Done in {(time.monotonic() - start) / 60:.1f} minutes")
     watched = home.all_predictions
     console.print(

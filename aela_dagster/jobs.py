@@ -29,7 +29,7 @@ watch = dg.define_asset_job(
 )
 evaluate = dg.define_asset_job(
     "evaluate",
-    selection=dg.AssetSelection.assets("evaluation", "report"),
+    selection=dg.AssetSelection.assets("image_decoder", "evaluation", "report"),
     description="Measure the current generation and write its report.",
 )
 JOBS = [ingest, learn, watch, evaluate]

@@ -41,7 +41,7 @@ def run(
     if generation:
         videos = [table.parent.name for table in tables]
         result["sign_accuracy"] = sign_accuracy(home, generation)
-        result["ears"] = scores.word_recognition(*recognise(home, generation, videos), truth)
+        result |= senses(home, generation, videos, truth, preset_name)
         if untrained:
             with console.status("Measuring an untrained network …"):
                 result["untrained"] = score_untrained(
@@ -52,13 +52,17 @@ def run(
         console.print(Markdown(comparison(result["learned"], result["untrained"])))
     if signs := result.get("sign_accuracy"):
         console.print(Markdown(sign_table(signs)))
-    if "ears" in result:
-        console.print(
-            f"Words of watched videos recognised by ear: {percent(result['ears']['all'])}"
-        )
+    for sense, what in (("ears", "recognised by ear"), ("pictured", "pictured right when heard")):
+        if sense in result:
+            console.print(f"Words of watched videos {what}: {percent(result[sense]['all'])}")
     target = UPath(out) if out else home.root / "scores.json"
     write_json(target, result)
     console.print(f"Written to {target}", highlight=False, soft_wrap=True)
+    if generation and all(table.stem == generation.sha for table in tables):
+        with console.status("Writing the report again …"):
+            report = report_with_labels(home, generation, tables, truth, result, preset_name)
+        if report:
+            console.print(f"The report shows it: {report}", highlight=False, soft_wrap=True)
 
 
 def read_labels(path: Path) -> Any:
@@ -111,6 +115,83 @@ def score_untrained(
         for video, table in zip(videos, tables, strict=True):
             write(look(home, video, mimic)[0], UPath(table))
         return scores.score(tables, labels, None)
+
+
+def senses(
+    home: Home, generation: Generation, videos: list[str], labels: Any, preset_name: str
+) -> dict[str, Any]:
+    """Words of `videos` recognised by ear, and pictured right where there is an image decoder."""
+    from aela.evaluation.window import pictured_moments
+    from aela.mimicry.recall import Mimic
+    from aela.vision.decoder import current_image_decoder, load_image_decoder
+
+    found = {"ears": scores.word_recognition(*recognise(home, generation, videos), labels)}
+    drawn_by = current_image_decoder(home, generation.image_encoder, generation.manifest)
+    if drawn_by:
+        mimic = Mimic.load(home, generation, preset(preset_name).mimicry)
+        decoder = load_image_decoder(home, drawn_by.sha)
+        pictured = pictured_moments(home, mimic, decoder, videos)
+        found["pictured"] = scores.word_recognition(*pictured, labels)
+    return found
+
+
+def report_with_labels(
+    home: Home,
+    generation: Generation,
+    tables: list[Path],
+    labels: Any,
+    result: dict[str, Any],
+    preset_name: str,
+) -> UPath | None:
+    """Write the report of this generation again, with what labels tell of its predictions.
+
+    Args:
+        result: the score "learned", and what `senses` found.
+
+    Returns:
+        where it is; None where the asset `report` was not made yet.
+    """
+    from aela.evaluation import pictures
+    from aela.evaluation.evaluate import evaluate
+    from aela.evaluation.gather import gather
+    from aela.evaluation.report import Labelled, write_report
+    from aela.evaluation.thresholds import precision_recall
+    from aela.evaluation.window import required_image_decoder
+    from aela.mimicry.recall import Mimic
+
+    report = home.evaluation(generation.sha) / "report.html"
+    if not report.exists() or "pictured" not in result:
+        return None
+    learned, settings = result["learned"], preset(preset_name)
+    points, used = precision_recall(tables, labels, generation.threshold)
+    speaking = [(p.threshold, p.precision, p.recall) for p in points if p.precision is not None]
+    curve = None
+    if speaking and used and used.precision is not None:
+        thresholds, precisions, recalls = (list(values) for values in zip(*speaking, strict=True))
+        curve = pictures.precision_recall(
+            thresholds, precisions, recalls, (used.threshold, used.precision, used.recall)
+        )
+    labelled = Labelled(
+        {
+            "of known things named right before their word is heard": learned["remembered"][
+                "recall"
+            ],
+            "of what it says is right": learned["remembered"]["precision"],
+            "of frames without anything known are met with silence": learned["silence"]["all"][
+                "silent_frames"
+            ],
+            "of words recognised by ear": result["ears"]["all"],
+            "of words heard are pictured as the right thing": result["pictured"]["all"],
+        },
+        learned["chance"],
+        learned,
+        scores.segments(tables, labels),
+        curve,
+    )
+    mimic = Mimic.load(home, generation, settings.mimicry)
+    found = evaluate(home, mimic, settings.associator.window_s)
+    write_report(gather(home, mimic, found, required_image_decoder(home, mimic), labelled), report)
+    return report
 
 
 def sign_accuracy(home: Home, generation: Generation) -> dict[str, Any] | None:

@@ -5,18 +5,36 @@ from dataclasses import asdict
 
 import dagster as dg
 
+from aela.learning.checkpoints import IMAGE_DECODER
 from aela.mimicry.predict import predicted
 from aela.storage import canonical_json, sha256, write_bytes, write_json
 from assets import common
+from assets.models import checkpoint_metadata, train
 from resources.compute import Compute
 from resources.memory import Memory
 from resources.models import Checkpoints
 
-TITLES = {
-    "image": "images: distances of image embeddings",
-    "word": "words: distances of word embeddings",
-    "predicted": "predicted: distances of predicted words",
-}
+
+@dg.asset(
+    deps=["generation"],
+    group_name="evaluation",
+    kinds={"pytorch"},
+    owners=common.OWNERS,
+    pool=common.TRAINER_POOL,
+    description="Draws what image embeddings still know: a window for people, not used to predict.",
+)
+def image_decoder(
+    context: dg.AssetExecutionContext, compute: Compute, memory: Memory, checkpoints: Checkpoints
+) -> dg.MaterializeResult:
+    from aela.vision.decoder import current_image_decoder
+
+    generation = checkpoints.generation()
+    there = current_image_decoder(memory.home, generation.image_encoder, generation.manifest)
+    if there is None:
+        return train(context, compute, memory, IMAGE_DECODER, generation.manifest)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(there.sha), metadata=checkpoint_metadata(memory, there)
+    )
 
 
 @dg.multi_asset(
@@ -33,7 +51,7 @@ TITLES = {
         ),
         dg.AssetSpec(
             "report",
-            deps=["evaluation", "predictions"],
+            deps=["evaluation", "predictions", "image_decoder"],
             group_name="evaluation",
             kinds={"html"},
             owners=common.OWNERS,
@@ -44,10 +62,10 @@ TITLES = {
 def evaluation(
     compute: Compute, memory: Memory, checkpoints: Checkpoints
 ) -> Iterator[dg.MaterializeResult]:
-    from aela.evaluation import pictures
     from aela.evaluation.evaluate import evaluate
-    from aela.evaluation.gather import gather
+    from aela.evaluation.gather import gather, matrices
     from aela.evaluation.report import write_report
+    from aela.evaluation.window import required_image_decoder
     from aela.mimicry.recall import Mimic
 
     home, generation = memory.home, checkpoints.generation()
@@ -55,12 +73,10 @@ def evaluation(
     included = predicted(home, generation.sha)
     with common.plain_failures():
         mimic = Mimic.load(home, generation, settings.mimicry, compute.torch_device())
+        decoder = required_image_decoder(home, mimic)
         found = evaluate(home, mimic, settings.associator.window_s)
     folder = home.evaluation(generation.sha)
-    matrices = {
-        sense: pictures.distance_matrix(distances, found.train, TITLES[sense])
-        for sense, distances in found.distances.items()
-    }
+    drawn = matrices(found)
     version = dg.DataVersion(sha256(canonical_json([generation.sha, included])))
     yield dg.MaterializeResult(
         "evaluation",
@@ -73,13 +89,12 @@ def evaluation(
                 for part, accuracy in found.sign_accuracy.items()
                 for name, value in asdict(accuracy).items()
             },
-            **{f"distances_{sense}": common.picture(png) for sense, png in matrices.items()},
+            **{f"distances_{sense}": common.picture(png) for sense, png in drawn.items()},
         },
     )
     report = folder / "report.html"
-    titles = {TITLES[sense]: png for sense, png in matrices.items()}
-    write_report(gather(home, mimic, found, titles), report)
-    for sense, png in matrices.items():
+    write_report(gather(home, mimic, found, decoder), report)
+    for sense, png in drawn.items():
         write_bytes(folder / f"distances_{sense}.png", png)
     write_json(folder / "metrics.json", {**found.metrics(), "predicted": included})
     yield dg.MaterializeResult(

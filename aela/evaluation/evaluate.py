@@ -4,11 +4,13 @@ The moments of `watch` videos are the test set: what is seen there and what is s
 trained on by no model.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
 
 from aela.association.pairs import video_pairs
 from aela.evaluation.pictures import evenly
@@ -36,11 +38,14 @@ class Moments:
 class Evaluation:
     """Sign accuracies by part ("train", and "test" if anything was watched that is named), and
     cosine distances [n, n] by sense ("image", "word", "predicted"), the first `train` rows of which
-    are remembered moments."""
+    are remembered moments. The rows of all three stand in one order, by the words heard: alike next
+    to alike, and what was watched in the order of the remembered word that it sounds like."""
 
     sign_accuracy: dict[str, SignAccuracy]
     distances: dict[str, np.ndarray]
     train: int
+    watched: list[str]
+    """The watched videos, of which there are embeddings now."""
 
     def metrics(self) -> dict[str, Any]:
         """The numbers as plain JSON values."""
@@ -75,17 +80,19 @@ def evaluate(home: Home, mimic: Mimic, window_s: float) -> Evaluation:
         for name, moments in parts.items()
         if len(moments.images) > 1
     }
-    shown = [evenly(len(moments.images), MOST_IN_MATRIX) for moments in parts.values()]
-    distances = {}
+    shown = [
+        Moments(*(getattr(moments, field.name)[rows] for field in fields(Moments)))
+        for moments in parts.values()
+        for rows in [evenly(len(moments.images), MOST_IN_MATRIX)]
+    ]
+    train = len(shown[0].images) if "train" in parts else 0
+    senses = {}
     for sense, field in (("image", "images"), ("word", "words"), ("predicted", "predicted")):
-        values = np.concatenate(
-            [
-                getattr(moments, field)[rows]
-                for moments, rows in zip(parts.values(), shown, strict=True)
-            ]
-        )
-        distances[sense] = _cosine_distances(values if sense == "image" else values - mean)
-    return Evaluation(accuracies, distances, len(shown[0]) if "train" in parts else 0)
+        values = np.concatenate([getattr(moments, field) for moments in shown])
+        senses[sense] = _cosine_distances(values if sense == "image" else values - mean)
+    order = _by_sound(senses["word"], train)
+    distances = {sense: values[np.ix_(order, order)] for sense, values in senses.items()}
+    return Evaluation(accuracies, distances, train, [e.video for e in watched.entries])
 
 
 def _moments(home: Home, mimic: Mimic, manifest: Manifest, window_s: float) -> Moments:
@@ -104,6 +111,18 @@ def _moments(home: Home, mimic: Mimic, manifest: Manifest, window_s: float) -> M
     with torch.inference_mode():
         predicted = mimic.associator(torch.from_numpy(seen).to(mimic.device)).cpu().numpy()
     return Moments(seen, np.concatenate(words), predicted)
+
+
+def _by_sound(distances: np.ndarray, train: int) -> np.ndarray:
+    """An order of rows by their distances [n, n] as heard, the first `train` staying in front."""
+    if min(train, len(distances)) < 2:
+        return np.arange(len(distances))
+    among = distances[:train, :train].clip(min=0)
+    np.fill_diagonal(among, 0)
+    tree = linkage(squareform(among, checks=False), "average", optimal_ordering=True)
+    known = leaves_list(tree)
+    nearest = distances[train:][:, known].argmin(axis=1)
+    return np.concatenate([known, train + np.argsort(nearest, kind="stable")])
 
 
 def _cosine_distances(values: np.ndarray) -> np.ndarray:

@@ -8,30 +8,55 @@ from aela.association.pairs import read_pairs
 from aela.evaluation import pictures
 from aela.evaluation.evaluate import Evaluation
 from aela.evaluation.pictures import evenly
-from aela.evaluation.report import Glance, LearnedWord, ReportData, WatchedVideo
+from aela.evaluation.report import Glance, Labelled, LearnedWord, ReportData, WatchedVideo
+from aela.evaluation.window import look_through, numbers, place
 from aela.learning import checkpoints, embeddings
 from aela.learning.checkpoints import MODELS
 from aela.memory import store
 from aela.mimicry.predict import predicted, read_predictions
 from aela.mimicry.recall import Mimic
 from aela.storage import Home
+from aela.vision.decoder import ImageDecoder, current_image_decoder, seen_on_grey
 
 MOST_WORDS = 24
 MOST_PICTURES = 3  # of one word
 MOST_GLANCES = 360  # in all videos together
 MOST_ON_MAP = 300
+TITLES = {
+    "image": "what it sees",
+    "word": "what it hears",
+    "predicted": "the word it predicts from what it sees",
+}
+
+
+def matrices(evaluation: Evaluation) -> dict[str, bytes]:
+    """Pictures of the distance matrices by sense."""
+    return {
+        sense: pictures.distance_matrix(distances, evaluation.train, TITLES[sense])
+        for sense, distances in evaluation.distances.items()
+    }
 
 
 def gather(
-    home: Home, mimic: Mimic, evaluation: Evaluation, distances: dict[str, bytes]
+    home: Home,
+    mimic: Mimic,
+    evaluation: Evaluation,
+    decoder: ImageDecoder,
+    labelled: Labelled | None = None,
 ) -> ReportData:
     """Everything the report shows about one generation.
 
     Args:
-        distances: pictures of the distance matrices by title.
+        evaluation: of the same generation.
+        decoder: of its image encoder.
+        labelled: what labels tell, if there are any.
     """
     generation = mimic.generation
     memory = store.remembered(home)
+    cards = [checkpoints.read(home, model, getattr(generation, model)).card for model in MODELS]
+    drawn_by = current_image_decoder(home, generation.image_encoder, generation.manifest)
+    if drawn_by:
+        cards.append(drawn_by.card)
     return ReportData(
         generation=generation.sha,
         manifest=generation.manifest,
@@ -42,13 +67,12 @@ def gather(
             "clips": _size(home, memory, home.clips),
         },
         words=_words(home, mimic),
-        curves={
-            model: checkpoints.read(home, model, getattr(generation, model)).card.curve
-            for model in MODELS
-        },
+        curves={card.model: card.curve for card in cards},
         sign_accuracy=evaluation.sign_accuracy,
-        distances=distances,
+        labelled=labelled,
+        distances=list(matrices(evaluation).values()),
         maps=_maps(home, mimic),
+        window=look_through(home, mimic, decoder, evaluation.watched),
         watched=_watched(home, generation.sha),
     )
 
@@ -77,23 +101,37 @@ def _words(home: Home, mimic: Mimic) -> list[LearnedWord]:
             store.read_row(home, video, "frame", frame)["jpeg"]
             for frame in heard[video, clip][:MOST_PICTURES]
         ]
-        name = f"{video} at {row['start_s']:.1f} s"
+        name = place(video, row["start_s"])
         words.append(LearnedWord(name, frames, store.from_flac(row["flac"]), generated))
     return words
 
 
 def _maps(home: Home, mimic: Mimic) -> dict[str, bytes]:
-    remembering = mimic.remembering
-    rows = evenly(len(remembering.images), MOST_ON_MAP)
-    if len(rows) < 3:
-        return {}
-    videos = remembering.frame_videos
-    first = {video: row for row, video in reversed(list(enumerate(videos)))}
-    jpegs = [
-        store.read_row(home, videos[row], "frame", row - first[videos[row]])["jpeg"] for row in rows
-    ]
-    seen = pictures.embedding_map(remembering.images[rows], jpegs)
-    return {"remembered frames": seen}
+    """Frames and clips laid out by likeness; a clip is shown as what was seen with it."""
+    remembering, settings = mimic.remembering, mimic.encoder.settings
+    places = list(zip(remembering.frame_videos, numbers(remembering.frame_videos), strict=True))
+    frames = [places[row] for row in evenly(len(places), MOST_ON_MAP)]
+    pairs = read_pairs(home, mimic.generation.pairs).to_pandas().sort_values("distance_s")
+    moments = pairs.drop_duplicates(["video", "clip"]).sort_values(["video", "clip"])
+    moments = moments.iloc[evenly(len(moments), MOST_ON_MAP)]
+    seen_with = list(zip(moments["video"], moments["frame"], strict=True))
+    heard = list(zip(moments["video"], moments["clip"], strict=True))
+    drawn: dict[str, bytes] = {}
+    for title, checkpoint, items, shown in (
+        ("what it sees: remembered frames", mimic.generation.image_encoder, frames, frames),
+        ("what it hears: remembered words", mimic.generation.word_autoencoder, heard, seen_with),
+    ):
+        if len(items) < 3:
+            continue
+        of = {video: embeddings.read(home, checkpoint, video) for video in {v for v, _ in items}}
+        values = np.stack([of[video][row] for video, row in items])
+        looks = {
+            video: seen_on_grey(store.read_frames(home, video), settings)
+            for video in {v for v, _ in shown}
+        }
+        tiles = [pictures.png(looks[video][row]) for video, row in shown]
+        drawn[title] = pictures.embedding_map(values, tiles)
+    return drawn
 
 
 def _watched(home: Home, generation: str) -> list[WatchedVideo]:
@@ -119,7 +157,7 @@ def _watched(home: Home, generation: str) -> list[WatchedVideo]:
                     row["said"],
                     row["confidence"],
                     row["novelty"],
-                    f"{row['clip_video']} at {row['clip_start_s']:.1f} s",
+                    place(row["clip_video"], row["clip_start_s"]),
                     jpegs(nearest["video"]).get(nearest["time_s"]),
                     store.from_flac(sound) if sound else None,
                 )

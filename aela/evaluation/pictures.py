@@ -14,6 +14,7 @@ MOST_BYTES = 60_000
 DOTS_PER_INCH = 100
 COLOURS = (128, 64, 32)  # tried in this order until a picture is small enough
 SHRINK = 0.85
+LOGARITHMIC_FROM = 50  # greatest over least loss
 SHEET_WIDTH = 640  # pixels
 CAPTION_HEIGHT = 14  # pixels
 TILE = (90, 160)  # pixels: least and most width of a picture on a contact sheet
@@ -21,7 +22,9 @@ MAP_SIDE = 560  # pixels
 MOST_MAPPED = 400  # items; more would take minutes
 MOST_ON_MAP = 64  # thumbnails
 THUMBNAIL = 44  # pixels
+MAP_GROUND = (115, 115, 115)  # the grey on which things are shown
 PERPLEXITY = 30.0
+INK = "#85858c"  # of text and lines: readable on white and on black, as figures are transparent
 SAMPLE_RATE = 44_100
 
 
@@ -58,26 +61,71 @@ def distance_matrix(distances: np.ndarray, train: int, title: str = "distances")
 def loss_curves(curve: list[dict[str, float]], title: str = "losses") -> bytes:
     """The losses of one training, as on a checkpoint's card: `[{"step": ..., name: loss, ...}]`.
 
+    Each has a panel of its own.
+
     Raises:
         ValueError: no point has a step and a loss.
     """
     names = sorted({name for point in curve for name in point} - {"step"})
     if not names or any("step" not in point for point in curve):
         raise ValueError('A curve needs points with a "step" and at least one loss.')
-    figure, axes = _figure(5.2, 3.2)
-    for name in names:
-        points = [(point["step"], point[name]) for point in curve if name in point]
+    columns = min(2, len(names))
+    rows = -(-len(names) // columns)
+    figure, axes = _figures(2.6 * columns, 1.6 * rows + 0.4, rows, columns)
+    for number, cell in enumerate(axes.flat):
+        if number >= len(names):
+            cell.set_axis_off()
+            continue
+        points = [(p["step"], p[names[number]]) for p in curve if names[number] in p]
         steps, values = np.array(points, dtype=float).T
-        axes.plot(steps, values, label=name, linewidth=1.5)
-    lines = [value for point in curve for name, value in point.items() if name != "step"]
-    if min(lines) > 0 and max(lines) / min(lines) > 50:
-        axes.set_yscale("log")
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss")
-    axes.set_title(title)
+        cell.plot(steps, values, color=f"C{number}", linewidth=1.8)
+        if values.min() > 0 and values.max() / values.min() > LOGARITHMIC_FROM:
+            cell.set_yscale("log")
+        cell.set_title(names[number], fontsize=9)
+        cell.grid(alpha=0.3)
+    figure.suptitle(title, fontsize=11)
+    figure.supxlabel("step", fontsize=9)
+    return _png(figure)
+
+
+def precision_recall(
+    thresholds: list[float],
+    precisions: list[float],
+    recalls: list[float],
+    chosen: tuple[float, float, float],
+) -> bytes:
+    """Precision over recall, 0 to 1, at rising thresholds of novelty [n] each.
+
+    Args:
+        chosen: threshold, precision and recall of the one that speaks, marked.
+
+    Raises:
+        ValueError: there are no points, or the lists differ in length.
+    """
+    if not thresholds or not len(thresholds) == len(precisions) == len(recalls):
+        raise ValueError("A curve needs as many precisions and recalls as thresholds.")
+    figure, axes = _figure(5.0, 3.6)
+    axes.plot(recalls, precisions, color="C0", linewidth=1, alpha=0.5)
+    points = axes.scatter(recalls, precisions, c=thresholds, cmap="cool", s=22, zorder=2)
+    bar = figure.colorbar(points, ax=axes, shrink=0.9, label="speaks up to this novelty")
+    bar.outline.set_visible(False)
+    threshold, precision, recall = chosen
+    axes.scatter([recall], [precision], s=150, facecolors="none", edgecolors="C1", linewidths=2.5)
+    axes.annotate(
+        f"in use: {threshold:.2f}\n{precision:.0%} of answers right\n{recall:.0%} of things named",
+        (recall, precision),
+        (-12, -14),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        fontsize=9,
+        color="C1",
+    )
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_ylim(min(0.5, *precisions) - 0.03, 1.03)
+    axes.set_xlabel("recall: share of known things named right")
+    axes.set_ylabel("precision: share of answers right")
     axes.grid(alpha=0.3)
-    if len(names) > 1:
-        axes.legend(fontsize=8, frameon=False)
     return _png(figure)
 
 
@@ -173,12 +221,19 @@ def embedding_map(
     with threadpool_limits(1):
         places = layout.fit_transform(values)
     places = (places - places.min(0)) / np.maximum(np.ptp(places, axis=0), 1e-9)
-    sheet = Image.new("RGB", (MAP_SIDE, MAP_SIDE), "white")
+    sheet = Image.new("RGB", (MAP_SIDE, MAP_SIDE), MAP_GROUND)
     for i in evenly(len(values), MOST_ON_MAP):
         tile = _thumbnail(jpegs[chosen[i]], THUMBNAIL)
         x, y = places[i] * (MAP_SIDE - THUMBNAIL)
         sheet.paste(tile, (int(x), int(y)))
     return _small(sheet)
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A picture, uint8 [height, width, 3], as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def evenly(count: int, most: int) -> list[int]:
@@ -220,17 +275,30 @@ def _figures(width: float, height: float, rows: int, columns: int) -> "tuple[Fig
 
 
 def _png(figure: "Figure") -> bytes:
+    """The figure without a ground and in INK, for light and dark pages."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text.get_color() == "black":
+            text.set_color(INK)
+    for axes in figure.axes:
+        axes.tick_params(color=INK, labelcolor=INK)
+        axes.patch.set_alpha(0)
+        for spine in axes.spines.values():
+            spine.set_color(INK)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return _small(Image.open(buffer).convert("RGB"))
+    figure.savefig(buffer, format="png", transparent=True)
+    return _small(Image.open(buffer))
 
 
 def _small(picture: Image.Image) -> bytes:
     """PNG with a palette, with fewer colours and then fewer pixels until it is small enough."""
+    method = Image.Quantize.FASTOCTREE if picture.mode == "RGBA" else Image.Quantize.MEDIANCUT
     while True:
         for colours in COLOURS:
             buffer = io.BytesIO()
-            picture.quantize(colours, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+            flat = picture.quantize(colours, method, dither=Image.Dither.NONE)
+            flat.save(buffer, "PNG", optimize=True)
             if buffer.tell() <= MOST_BYTES:
                 return buffer.getvalue()
         size = (max(1, int(picture.width * SHRINK)), max(1, int(picture.height * SHRINK)))

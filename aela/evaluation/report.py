@@ -17,6 +17,7 @@ from aela.evaluation import pictures
 from aela.evaluation import score as scores
 from aela.evaluation.pictures import evenly
 from aela.evaluation.signs import SignAccuracy
+from aela.evaluation.window import Heard, Seen, Window
 from aela.memory.store import Remembered
 from aela.storage import write_bytes
 
@@ -70,6 +71,24 @@ class WatchedVideo:
 
 
 @dataclass(frozen=True)
+class Labelled:
+    """What labels tell, which the system itself never sees.
+
+    Attributes:
+        facts: shares, 0 to 1, by what they are of; None where there was nothing to share.
+        chance: what a guess would reach.
+        score: what `score` returned. segments: what `segments` returned.
+        curve: PNG of precision and recall over the threshold of novelty, if it could be drawn.
+    """
+
+    facts: dict[str, float | None]
+    chance: float | None
+    score: dict[str, Any]
+    segments: list[dict[str, Any]]
+    curve: bytes | None = None
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything a report shows; what is left empty is left out.
 
@@ -77,8 +96,9 @@ class ReportData:
         generation, manifest: hashes. created: when, as ISO text.
         memory: the index entries of all remembered videos. sizes: bytes by what they hold.
         words: what was learned. curves: losses by model, as on the checkpoints' cards.
-        sign_accuracy: by part, for instance "train" and "test". score: what `score` returned.
-        distances, maps: PNGs from `pictures` by title.
+        sign_accuracy: by part, for instance "train" and "test". labelled: what labels tell.
+        distances: PNGs from `pictures`. maps: PNGs by title.
+        window: what is pictured when it sees and hears.
         watched: what was said to each watched video.
     """
 
@@ -90,9 +110,10 @@ class ReportData:
     words: list[LearnedWord] = field(default_factory=list)
     curves: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     sign_accuracy: dict[str, SignAccuracy] = field(default_factory=dict)
-    score: dict[str, Any] | None = None
-    distances: dict[str, bytes] = field(default_factory=dict)
+    labelled: Labelled | None = None
+    distances: list[bytes] = field(default_factory=list)
     maps: dict[str, bytes] = field(default_factory=dict)
+    window: Window | None = None
     watched: list[WatchedVideo] = field(default_factory=list)
 
 
@@ -104,10 +125,12 @@ def write_report(data: ReportData, path: UPath) -> None:
 def render(data: ReportData) -> str:
     """The report as HTML."""
     sections = [
+        ("Was it right?", _labelled(data.labelled)),
         ("What it learned", _words(data.words)),
         ("What it says", _watched(data.watched)),
-        ("How good it is", _score(data.score) + _sign_accuracy(data.sign_accuracy)),
-        ("How it tells things apart", _distances(data.distances) + _maps(data.maps)),
+        ("What it pictures", _window(data.window)),
+        ("How it tells things apart", _maps(data.maps) + _distances(data.distances)),
+        ("How well it predicts words", _sign_accuracy(data.sign_accuracy)),
         ("How it trained", _curves(data.curves)),
         ("What it remembers", _memory(data.memory, data.sizes)),
     ]
@@ -121,7 +144,7 @@ def render(data: ReportData) -> str:
         style=STYLE,
         script=SCRIPT,
         summary=_summary(data),
-        created=_text(data.created),
+        created=_text(data.created[:16].replace("T", " ")),
         generation=_text(data.generation),
         manifest=_text(data.manifest),
         links=links,
@@ -192,7 +215,7 @@ def _glance(glance: Glance) -> str:
         f"<li><time>{glance.time_s:.1f} s</time>{_picture(glance.picture, 'in view')}"
         f"<div>{state} {_play(glance.sound, 'what it says')}<br>"
         f'<meter min="0" max="1" value="{glance.confidence:.2f}"></meter> '
-        f"sure {glance.confidence:.2f}, novel {glance.novelty:.2f}<br>"
+        f"<small>sure {glance.confidence:.2f}, novel {glance.novelty:.2f}</small><br>"
         f"<small>{_text(glance.remembered)}</small></div>{memory}</li>"
     )
 
@@ -221,17 +244,108 @@ def _word(word: LearnedWord) -> str:
     )
 
 
-def _score(score: dict[str, Any] | None) -> str:
-    if score is None:
+def _window(window: Window | None) -> str:
+    if window is None:
         return ""
-    return (
-        "<h3>Against labels</h3>"
-        + _how(
-            "A segment counts as right when the word said most often before it is spoken in the "
-            "video is the right one; chance is what a guess would reach."
+    parts = [
+        _how(
+            "A small network drew these pictures from nothing but the numbers that the eye makes "
+            "of a frame. It is a window for you: nothing that the system says depends on it."
         )
-        + _markdown(scores.table(score))
+    ]
+    titles = {
+        "remembered": "Remembered",
+        "watched": "Of watched videos, never trained on",
+    }
+    if any(window.heard.values()):
+        parts.append("<h3>When it hears a word</h3>")
+        parts.append(
+            _how(
+                "The network that goes from picture to word, run backwards: press ▶ and see what "
+                "the word brings to mind, and below it the remembered frame most like that."
+            )
+        )
+    for part, heard in window.heard.items():
+        if heard:
+            cards = "".join(_heard(one) for one in heard)
+            parts.append(f'<h4>{titles[part]}</h4><ul class="minds">{cards}</ul>')
+    if any(window.seen.values()):
+        parts.append("<h3>When it sees a thing</h3>")
+        parts.append(
+            _how("The frame, what the eye takes for the thing in it, and what is left in the mind.")
+        )
+    for part, seen in window.seen.items():
+        if seen:
+            cards = "".join(_seen(one) for one in seen)
+            parts.append(f'<h4>{titles[part]}</h4><ul class="cards">{cards}</ul>')
+    return "".join(parts)
+
+
+def _heard(heard: Heard) -> str:
+    return (
+        f"<li>{_drawn(heard.pictured, 'what the word brings to mind')}"
+        f"{_play(heard.clip, 'heard')}<small>{_text(heard.name)}</small>"
+        f'<div class="like">{_picture(heard.like_frame, "most like it: " + heard.like)}'
+        f"<small>most like {_text(heard.like)}</small></div></li>"
     )
+
+
+def _seen(seen: Seen) -> str:
+    return (
+        f'<li><div class="row">{_picture(seen.frame, "the frame")}'
+        f"{_drawn(seen.looked_at, 'what it looks at')}{_drawn(seen.pictured, 'what it pictures')}"
+        f"</div><small>{_text(seen.name)}</small></li>"
+    )
+
+
+def _drawn(picture: np.ndarray, description: str) -> str:
+    source = _data_uri(pictures.png(picture), "image/png")
+    return f'<img class="drawn" src="{source}" alt="{_text(description)}" loading="lazy">'
+
+
+def _labelled(labelled: Labelled | None) -> str:
+    if labelled is None:
+        return ""
+    facts = "".join(
+        f"<li><b>{share:.0%}</b> {_text(what)}</li>"
+        for what, share in labelled.facts.items()
+        if share is not None
+    )
+    guess = "" if labelled.chance is None else f" A guess would be right in {labelled.chance:.0%}."
+    parts = [
+        _how(
+            "Told by labels, which the system never sees; they were read for this section." + guess
+        ),
+        f'<ul class="facts">{facts}</ul>',
+    ]
+    if labelled.curve:
+        parts.append(
+            "<h3>What another threshold would do</h3>"
+            + _how(
+                "The system stays silent when what it sees is too new. That threshold comes from "
+                "its memory alone; each dot is the same system with another one."
+            )
+            + _figures({"precision and recall over the threshold of novelty": labelled.curve})
+        )
+    rows = [
+        [
+            segment["video"],
+            f"{segment['start']:.0f}–{segment['end']:.0f} s",
+            segment["shown"],
+            segment["said"] or "silent",
+            "right" if segment["right"] else "wrong",
+        ]
+        for segment in labelled.segments
+    ]
+    if rows:
+        right = sum(segment["right"] for segment in labelled.segments)
+        parts.append(
+            f"<details><summary>Segment by segment: {right} of {len(rows)} right</summary>"
+            f"{_table(['video', 'when', 'shown', 'said', ''], rows)}</details>"
+        )
+    figures = _markdown(scores.table(labelled.score))
+    parts.append(f"<details><summary>All figures</summary>{figures}</details>")
+    return "".join(parts)
 
 
 def _sign_accuracy(found: dict[str, SignAccuracy]) -> str:
@@ -247,42 +361,53 @@ def _sign_accuracy(found: dict[str, SignAccuracy]) -> str:
             for name in names
         ]
         rows.append([part, *cells])
-    return (
-        "<h3>Sign accuracy of predicted words</h3>"
-        + _how(
-            "What was learned is how far “raw” lies above “constant mean” and “shuffled”, and "
-            "“centred” above “shuffled centred”."
-        )
-        + _table(["", *(name.replace("_", " ") for name in names)], rows)
-    )
+    return _how(
+        "Sign accuracy: the share of a word's numbers whose sign is predicted right from what is "
+        "seen. What was learned is how far “raw” lies above “constant mean” and “shuffled”, and "
+        "“centred” above “shuffled centred”."
+    ) + _table(["", *(name.replace("_", " ") for name in names)], rows)
 
 
-def _distances(distances: dict[str, bytes]) -> str:
+def _distances(distances: list[bytes]) -> str:
     if not distances:
         return ""
-    return _how(
-        "Dark is alike: dark squares along the diagonal are things told apart from others; "
-        "dark squares beside it, across the white lines, are new views taken for known things."
-    ) + _figures(distances)
+    return (
+        "<h3>Distances</h3>"
+        + _how(
+            "Dark is alike. Each row and column is a moment, in all pictures in the same order: by "
+            "how its word sounds, so that one word is one dark square along the diagonal. Where "
+            "sight shows the same squares, it tells the same things apart. Below and beside the "
+            "white lines are moments of watched videos: dark patches there, in line with a square "
+            "above, are new views and sayings known again."
+        )
+        + _figures({f"{number}": png for number, png in enumerate(distances)}, captions=False)
+    )
 
 
 def _maps(maps: dict[str, bytes]) -> str:
     if not maps:
         return ""
-    return _how("Pictures that look alike to the system lie near each other.") + _figures(maps)
+    return (
+        "<h3>Maps</h3>"
+        + _how(
+            "What is alike to the system lies close together (t-SNE). Words are shown as the thing "
+            "that was in view when they were heard."
+        )
+        + _figures(maps)
+    )
 
 
 def _curves(curves: dict[str, list[dict[str, float]]]) -> str:
     drawn = {
-        model: pictures.loss_curves(curve, model.replace("_", " "))
+        model.replace("_", " "): pictures.loss_curves(curve, model.replace("_", " "))
         for model, curve in curves.items()
         if len(curve) > 1
     }
     if not drawn:
         return ""
     return _how(
-        "The loss falls while a model learns; a flat line has learned what it can."
-    ) + _figures(drawn)
+        "A loss falls while a model learns; a flat line has learned what it can."
+    ) + _figures(drawn, captions=False)
 
 
 def _memory(memory: list[Remembered], sizes: dict[str, int]) -> str:
@@ -351,10 +476,12 @@ def _markdown(text: str) -> str:
     return "".join(parts)
 
 
-def _figures(pngs: dict[str, bytes]) -> str:
+def _figures(pngs: dict[str, bytes], *, captions: bool = True) -> str:
+    """Pictures by title; with `captions=False` the title stands in the picture already."""
     figures = "".join(
-        f'<figure><img src="{_data_uri(png, "image/png")}" alt="{_text(title)}">'
-        f"<figcaption>{_text(title)}</figcaption></figure>"
+        f'<figure><img src="{_data_uri(png, "image/png")}" alt="{_text(title)}" loading="lazy">'
+        + (f"<figcaption>{_text(title)}</figcaption>" if captions else "")
+        + "</figure>"
         for title, png in pngs.items()
     )
     return f'<div class="figures">{figures}</div>'
@@ -407,7 +534,8 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 62rem; padding: 1rem; background: var(--paper);
   color: var(--ink); font: 16px/1.45 system-ui, sans-serif; }
-h1 { margin: .5rem 0 0; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
+h1 { margin: .5rem 0 0; } h4 { margin: 1rem 0 .3rem; }
+h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
 a { color: var(--link); } nav { display: flex; flex-wrap: wrap; gap: .3rem 1rem; }
 small { color: var(--faint); overflow-wrap: anywhere; } .how { color: var(--faint); }
 .facts { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem 1.5rem; }
@@ -418,28 +546,41 @@ details { margin: .8rem 0; } summary { cursor: pointer; font-weight: 600; paddin
   overflow-wrap: anywhere; }
 .strip { display: block; width: 100%; height: 40px; margin: .4rem 0;
   border-bottom: 1px solid var(--line); }
-.glances { list-style: none; margin: 0; padding: 0; max-height: 34rem; overflow-y: auto; }
-.glances li { display: grid; gap: .6rem;
-  grid-template-columns: 3.4rem 5.5rem minmax(0, 16rem) 5.5rem;
+.glances { list-style: none; margin: 0; padding: 0; max-height: 34rem; overflow-y: auto;
+  display: grid; gap: 0 1.6rem; grid-template-columns: repeat(auto-fill, minmax(25rem, 1fr)); }
+.glances li { display: grid; gap: .6rem; grid-template-columns: 3.4rem 5rem minmax(0, 1fr) 5rem;
   align-items: center; padding: .4rem 0; border-bottom: 1px solid var(--line); }
 .glances img { width: 100%; } time { text-align: right; font-variant-numeric: tabular-nums; }
-meter { width: 5rem; }
+meter { width: 3.5rem; }
 img { max-width: 100%; border-radius: 4px; vertical-align: middle; }
 .cards { list-style: none; padding: 0; display: grid; gap: .8rem; max-height: 44rem;
   overflow-y: auto;
   grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
 .cards li { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
   padding: .6rem; }
-.row { display: flex; gap: .4rem; margin: .3rem 0; } .row img { flex: 1 1 0; min-width: 0;
+.minds { list-style: none; padding: 0; display: grid; gap: .8rem;
+  grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); }
+.minds li { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
+  padding: .6rem; display: grid; gap: .4rem; justify-items: start; align-content: start; }
+.minds .drawn { width: 100%; } .drawn { aspect-ratio: 1; }
+.like { display: grid; grid-template-columns: 4rem 1fr; gap: .5rem; align-items: center; }
+.like small { line-height: 1.25; }
+.row { display: flex; gap: .4rem; margin: .3rem 0; align-items: center; }
+.row img { flex: 1 1 0; min-width: 0;
   max-width: 33.3%; object-fit: cover; }
 button { font: inherit; font-size: .85rem; border: 1px solid var(--line); border-radius: 1rem;
   background: var(--card); color: var(--link); padding: .15rem .7rem; cursor: pointer; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; }
 th, td { text-align: left; padding: .25rem .7rem; border-bottom: 1px solid var(--line); }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; }
-figure img { background: #fff; } figcaption { color: var(--faint); font-size: .9rem; }
+.figures { display: grid; gap: 1.2rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); }
+figure { margin: 0; max-width: 35rem; }
+figcaption { color: var(--faint); font-size: .9rem; }
 @media (max-width: 34rem) { body { padding: .7rem; }
   .glances li { grid-template-columns: 4.6rem minmax(0, 1fr) 4.6rem; gap: .3rem .5rem; }
+  .glances { grid-template-columns: minmax(0, 1fr); }
+  .minds { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .like { grid-template-columns: 1fr; }
   .glances time { grid-column: 1 / -1; text-align: left; } }
 """
 

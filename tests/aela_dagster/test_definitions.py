@@ -21,6 +21,7 @@ ASSETS = {
     "generation",
     "predictions",
     "spoken_video",
+    "image_decoder",
     "evaluation",
     "report",
 }
@@ -54,6 +55,8 @@ def test_what_depends_on_what():
     assert upstream("image_encoder") == upstream("mel_autoencoder") == {"memory"}
     assert upstream("pairs") == {"image_embeddings", "word_embeddings"}
     assert upstream("predictions") == {"generation", "frames"}
+    assert upstream("image_decoder") == {"generation"}
+    assert upstream("report") == {"evaluation", "predictions", "image_decoder"}
     sight = {"image_encoder", "image_embeddings"}
     hearing = {"mel_autoencoder", "word_autoencoder", "word_embeddings"}
     for asset in sight:

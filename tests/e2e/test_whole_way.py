@@ -10,6 +10,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+from rich.console import Console
 
 from aela.evaluation.score import score
 from aela.memory import store
@@ -17,6 +18,7 @@ from aela.mimicry import generation as generations
 from aela.mimicry.predict import PREDICTIONS, read_predictions
 from aela.mimicry.trace import trace
 from aela.storage import Home, read_json
+from aela_dagster import scoring
 from aela_dagster.definitions import defs
 from resources.memory import Memory
 
@@ -134,6 +136,19 @@ def test_the_spoken_video_and_the_report_are_there(lived):
     assert "<html" in report.read_text()
     metrics = read_json(home.evaluation(generation.sha) / "metrics.json")
     assert 0 < metrics["sign_accuracy"]["train"]["centred"] <= 1
+
+
+def test_labels_are_told_in_the_report_when_scored(lived, nursery: Path, tmp_path: Path):
+    home, _, _ = lived
+    report = home.evaluation(generations.required(home).sha) / "report.html"
+    assert "What it pictures" in report.read_text()
+    assert "Was it right?" not in report.read_text()
+    scores = tmp_path / "scores.json"
+    labels, tables = nursery / "labels.json", Path(str(home.all_predictions))
+    scoring.run(Console(quiet=True), home, tables, labels, scores, False, "quick", 0)
+    assert "Was it right?" in report.read_text()
+    found = json.loads(scores.read_text())
+    assert 0 <= found["pictured"]["all"] <= 1
 
 
 def test_the_score_reads_what_was_predicted(lived, nursery: Path):

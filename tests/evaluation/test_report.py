@@ -12,13 +12,16 @@ from upath import UPath
 from aela.evaluation import pictures
 from aela.evaluation.report import (
     Glance,
+    Labelled,
     LearnedWord,
     ReportData,
     WatchedVideo,
     render,
     write_report,
 )
+from aela.evaluation.score import score
 from aela.evaluation.signs import sign_accuracy
+from aela.evaluation.window import Heard, Seen, Window
 from aela.memory.store import Remembered
 
 RATE = 44_100
@@ -69,6 +72,13 @@ def glance(i, said=True):
     )
 
 
+def window():
+    looked_at, pictured = np.full((48, 48, 3), 115, np.uint8), np.full((48, 48, 3), 60, np.uint8)
+    seen = [Seen("cat_a, 3.0 s", jpeg(), looked_at, pictured)]
+    heard = [Heard("cat_a, 3.0 s", tone(600), pictured, "cat_b, 8.0 s", jpeg())]
+    return Window({"remembered": seen, "watched": []}, {"remembered": heard, "watched": []})
+
+
 def data(**more):
     codes = np.random.default_rng(0).normal(size=(20, 8))
     values = {
@@ -79,7 +89,8 @@ def data(**more):
         "words": [LearnedWord("cat_a, 3.0 s", [jpeg(), jpeg()], tone(500), tone(900))],
         "curves": {"image_encoder": [{"step": 1.0, "loss": 3.0}, {"step": 2.0, "loss": 2.0}]},
         "sign_accuracy": {"train": sign_accuracy(codes, codes, codes.mean(0))},
-        "distances": {"images": pictures.distance_matrix(np.eye(5), 3)},
+        "distances": [pictures.distance_matrix(np.eye(5), 3)],
+        "window": window(),
         "watched": [WatchedVideo("mixed-89abcdef", [glance(0), glance(1, said=False)])],
     } | more
     return ReportData("f" * 64, "e" * 64, "2025-01-01T12:00:00+00:00", **values)
@@ -112,8 +123,8 @@ def test_it_needs_no_network():
 
 def test_its_sounds_play_the_word():
     sounds = Page(render(data())).values("data-sound")
-    assert len(sounds) == 3  # heard, own voice, and one answer; none in silence
-    for sound, hz in zip(sounds, (500, 900, 700), strict=True):
+    # A clip and its own voice, one answer and none in silence, and the word that is pictured.
+    for sound, hz in zip(sounds, (500, 900, 700, 600), strict=True):
         samples, rate = soundfile.read(io.BytesIO(base64.b64decode(sound.split(",")[1])))
         spectrum = np.abs(np.fft.rfft(samples))
         assert spectrum.argmax() * rate / len(samples) == pytest.approx(hz, rel=0.02)
@@ -132,9 +143,37 @@ def test_names_cannot_break_the_page():
     assert bad in "".join(page.text)
 
 
+def test_it_shows_what_a_word_brings_to_mind():
+    page = Page(render(data()))
+    drawn = [attrs for _, attrs in page.tags if attrs.get("alt") == "what the word brings to mind"]
+    [picture] = [attrs["src"] for attrs in drawn]
+    shown = Image.open(io.BytesIO(base64.b64decode(picture.split(",")[1])))
+    assert shown.size == (48, 48) and shown.getpixel((0, 0)) == (60, 60, 60)
+    assert "most like cat_b, 8.0 s" in page.text
+
+
+def test_what_labels_tell_comes_first_and_only_where_there_are_any():
+    nothing = score([], {"videos": []}, None)
+    segment = {"video": "mixed", "start": 1.0, "end": 9.0, "shown": "acorn", "said": None}
+    curve = pictures.precision_recall([0.1, 0.5], [1.0, 0.8], [0.3, 0.9], (0.5, 0.8, 0.9))
+    labelled = Labelled(
+        {"of things named right": 0.9, "of nothing": None},
+        0.1,
+        nothing,
+        [segment | {"right": False}],
+        curve,
+    )
+    text = " ".join(Page(render(data(labelled=labelled))).text)
+    assert "90%" in text and "of things named right" in text and "of nothing" not in text
+    assert "acorn" in text and "0 of 1 right" in text
+    assert text.index("Was it right?") < text.index("What it learned")
+    assert "Was it right?" not in " ".join(Page(render(data())).text)
+
+
 def test_what_there_is_not_is_left_out():
     text = " ".join(Page(render(ReportData("f", "e", "today"))).text)
     assert "What it says" not in text
+    assert "What it pictures" not in text
     assert "Sign accuracy" not in text
 
 
