@@ -158,6 +158,18 @@ def test_same_words_are_alike_across_voices(home: Home, memory: Manifest):
     assert 0 <= alike.min() <= alike.max() <= 1
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_alike_words_are_found_without_knowing_how_many_there_are(
+    home: Home, memory: Manifest, count: int
+):
+    words = [w for w in remembered_words(home, memory) if w.video.split("-")[0] in WORDS[:count]]
+    alike = likeness(words, np.random.default_rng(0))
+    said = np.array([word.video.split("-")[0] for word in words])
+    same_word = said[:, None] == said
+    assert (alike[same_word] > 0.3).mean() > 0.9
+    assert (alike[~same_word] > 0.3).mean() < 0.1
+
+
 def test_cards_tell_how_training_went(word: Checkpoint, mel: Checkpoint, memory: Manifest):
     assert mel.card.metrics["last_mel"] < 0.5 * mel.card.metrics["first_mel"]
     metrics = word.card.metrics
