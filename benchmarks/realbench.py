@@ -113,6 +113,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if "lightly" in arguments.beside:
+        import peers  # noqa: F401  # tells at once when lightly is missing
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         home = Home.at(arguments.home or folder)

@@ -1,0 +1,110 @@
+"""What a system that has learned sees, says and pictures, as small files to look at and listen to.
+
+    python benchmarks/showcase.py --home HOME [--labels LABELS_JSON] [--out FOLDER]
+
+HOME is a data folder in which `aela learn`, `aela watch` and the job `evaluate` have run, for
+instance that of `make demo`. Writes ten remembered words as the system says them (FLAC), their
+spectrograms beside those of the clips, what it pictures when it hears them, distance matrices of
+images, words and predicted words, and a map of what is remembered. With labels, prints which word
+each listener takes each sound for.
+"""
+
+import argparse
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from aela.evaluation import pictures
+from aela.evaluation.evaluate import evaluate
+from aela.evaluation.listeners import LISTENERS
+from aela.evaluation.score import Labels
+from aela.evaluation.window import Heard, look_through, required_image_decoder
+from aela.memory import manifest as manifests
+from aela.memory import store
+from aela.mimicry import generation as generations
+from aela.mimicry.predict import predicted
+from aela.mimicry.recall import Mimic
+from aela.presets import DEFAULT_PRESET, preset
+from aela.storage import Home, write_bytes
+
+SHOWN_PX = 144  # side of an imagined picture
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--labels", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/showcase"))
+    arguments = parser.parse_args()
+    home, out = Home.at(arguments.home), Home.at(arguments.out).root
+    settings = preset(DEFAULT_PRESET)
+    generation = generations.required(home)
+    mimic = Mimic.load(home, generation, settings.mimicry)
+
+    found = evaluate(home, mimic, settings.associator.window_s)
+    for sense, distances in found.distances.items():
+        picture = pictures.distance_matrix(distances, found.train, f"distances: {sense}")
+        write_bytes(out / f"distances_{sense}.png", picture)
+
+    frames = [
+        jpeg
+        for _, table in manifests.rows(
+            home, manifests.read(home, generation.manifest), "frame", ["jpeg"]
+        )
+        for jpeg in table["jpeg"].to_pylist()
+    ]
+    write_bytes(out / "map.png", pictures.embedding_map(mimic.remembering.images, frames))
+
+    decoder = required_image_decoder(home, mimic)
+    heard = look_through(home, mimic, decoder, predicted(home, generation.sha)).heard["remembered"]
+    sounds = mimic.speak(np.stack([_code(mimic, clip) for clip in heard]))
+    for number, sound in enumerate(sounds):
+        write_bytes(out / f"said_{number}.flac", store.to_flac(sound))
+    names = [f"{number} {kind}" for number in range(len(heard)) for kind in ("heard", "said")]
+    both = [sound for clip, said in zip(heard, sounds, strict=True) for sound in (clip.clip, said)]
+    write_bytes(out / "spectrograms.png", pictures.spectrograms(both, names))
+    tiles = [tile for clip in heard for tile in (_large(clip.pictured), clip.like_frame)]
+    names = [f"{number} {kind}" for number in range(len(heard)) for kind in ("pictured", "seen")]
+    write_bytes(out / "pictured.png", pictures.contact_sheet(tiles, names))
+    if arguments.labels:
+        _listen(home, Labels(json.loads(arguments.labels.read_text())), heard, sounds)
+
+
+def _code(mimic: Mimic, clip: Heard) -> np.ndarray:
+    """The word embedding of a remembered clip, by its name."""
+    memory = mimic.remembering
+    names = [
+        f"{video} at {start:.1f} s"
+        for video, start in zip(memory.clip_videos, memory.clip_starts_s, strict=True)
+    ]
+    return memory.words[names.index(clip.name)]
+
+
+def _large(picture: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).resize((SHOWN_PX, SHOWN_PX), Image.Resampling.BICUBIC).save(
+        buffer, "PNG"
+    )
+    return buffer.getvalue()
+
+
+def _listen(home: Home, labels: Labels, heard: list[Heard], sounds: list[np.ndarray]) -> None:
+    references, words, of = [], [], {}
+    for entry in store.remembered(home, role="learn"):
+        for clip in store.read_clips(home, entry.video, ["start_s", "end_s", "flac"]).to_pylist():
+            if word := labels.word((entry.video, clip["start_s"], clip["end_s"])):
+                references.append(store.from_flac(clip["flac"]))
+                words.append(word)
+                of[f"{entry.video} at {clip['start_s']:.1f} s"] = word
+    named = {name: listener(sounds, references, words) for name, listener in LISTENERS.items()}
+    print("| sound | word |", " | ".join(name.replace("_", " ") for name in named), "|")
+    print("|---" * (len(named) + 2) + "|")
+    for number, clip in enumerate(heard):
+        print(f"| {number} | {of[clip.name]} |", " | ".join(n[number] for n in named.values()), "|")
+
+
+if __name__ == "__main__":
+    main()
