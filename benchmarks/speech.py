@@ -3,9 +3,16 @@
     python benchmarks/speech.py BENCH_FOLDER [--seeds 0 1 2] [--preset default|quick|article]
 
 BENCH_FOLDER is told of in `benchmarks/bench.py`. The train videos are captured into a temporary
-home, both autoencoders are trained on them, and each figure is printed beside its baseline:
-networks that were never trained, dynamic time warping on MFCC, and Griffin-Lim on the true mel
-spectrogram (the ceiling of everything that is said).
+home, both autoencoders are trained on them once per seed, and each figure is printed as its mean
+and standard deviation over the seeds, beside its baseline: networks that were never trained,
+dynamic time warping on MFCC, and Griffin-Lim on the true mel spectrogram (the ceiling of everything
+that is said).
+
+"Signs as remembered" is what a perfect associator would reach on words never heard before: how many
+signs of a test saying's code, less the mean code of memory, are those of the mean of its word's
+remembered codes; "signs of the mean code" is what predicting the mean code alone would reach.
+"Teacher" is the likeness that the word autoencoder learns from, measured as if it were a distance;
+all that it takes for the same word ties, which lowers its average precision.
 """
 
 import argparse
