@@ -9,8 +9,9 @@ model than it took the first. The rows `--beside` have another image side in the
 system: the first preset's ears, its moments and its associator, trained anew on the other's
 embeddings. `pixels` is the whole frame at 32 x 32, `untrained` a ResNet18 on whole frames,
 `lightly` that library's SwAV in its own example settings, for as many processor minutes as the
-first preset's image encoder took; the others are the first preset without one of its tricks
-(`benchmarks/vision.py` names them).
+first preset's image encoder took. The others are the first preset without one of its tricks:
+`no-ground` does not know what lies beside things, `single-looks` answers each frame on its own,
+`no-consensus` trusts all moments alike, and `benchmarks/vision.py` names the rest.
 
 Prints Markdown and writes it, with all figures as JSON, to --out. Figures are medians over the
 seeds, with the least and the most. A home given with --home is kept, and what it holds of the
@@ -62,7 +63,9 @@ SOUND_SAMPLE = (
     2  # of the remembered clips every so manieth is made anew for the figures of the voice
 )
 UNTRAINED = replace(vision.PLAIN, network="resnet18")
-ABLATIONS = [name for name in vision.TRAINED if name != "default"]
+PEERS = ["pixels", "untrained", "lightly"]
+ABLATIONS = ["no-ground", "single-looks", "no-consensus"]
+ABLATIONS += [name for name in vision.TRAINED if name != "default"]
 
 # What is asked for: the figure, its bar, and what would be excellent. True: more is better.
 BARS = {
@@ -104,9 +107,7 @@ def main() -> None:
     parser.add_argument("--bench", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["aela1"])
-    parser.add_argument(
-        "--beside", nargs="*", choices=["pixels", "untrained", "lightly", *ABLATIONS], default=[]
-    )
+    parser.add_argument("--beside", nargs="*", choices=[*PEERS, *ABLATIONS], default=[])
     parser.add_argument("--effort", type=float, default=1.0, help="share of the training steps")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--home", type=Path)
@@ -148,8 +149,8 @@ def main() -> None:
                 first = mimic
                 for other in arguments.beside:
                     console.print(f"seed {seed}: {other}")
-                    side = _sight(home, manifest, other, settings, seed, cpu_s)
-                    beside = join(home, manifest, side, words, settings, seed)
+                    side = _sight(home, manifest, other, eyes, settings, seed, cpu_s)
+                    beside = join(home, manifest, side, words, _without(settings, other), seed)
                     rows.setdefault(other, []).append(_watch(bench, beside, side, sounds=False))
                     _write(console, arguments, bench, rows, show=False)
             _write(console, arguments, bench, rows, show=seed == arguments.seeds[-1])
@@ -189,10 +190,20 @@ def learn_to_hear(home: Home, manifest: Manifest, settings: Preset, seed: int) -
 
 
 def _sight(
-    home: Home, manifest: Manifest, name: str, settings: Preset, seed: int, cpu_s: float
+    home: Home,
+    manifest: Manifest,
+    name: str,
+    eyes: Sight,
+    settings: Preset,
+    seed: int,
+    cpu_s: float,
 ) -> Sight:
-    """The image side of a row beside the preset."""
+    """The image side of a row beside the preset, whose own is `eyes`."""
     unique = sha256(f"{name} {seed}".encode())
+    if name in ("single-looks", "no-consensus"):
+        return eyes
+    if name == "no-ground":
+        return Sight(unique, eyes.embed, _no_ground)
     if name == "pixels":
         return Sight(unique, vision.raw_pixels, _no_ground)
     if name == "untrained":
@@ -204,6 +215,15 @@ def _sight(
         return Sight(unique, embed, _no_ground)
     changed = replace(vision.TRAINED[name], budget=settings.image_encoder.budget)
     return learn_to_see(home, manifest, replace(settings, image_encoder=changed), seed)[0]
+
+
+def _without(settings: Preset, name: str) -> Preset:
+    """The settings of a row beside the preset, its image side apart."""
+    if name == "single-looks":
+        return replace(settings, mimicry=replace(settings.mimicry, steady_s=0.0))
+    if name == "no-consensus":
+        return replace(settings, associator=replace(settings.associator, consensus=0))
+    return settings
 
 
 def _no_ground(frames: pa.Table) -> np.ndarray:
