@@ -8,7 +8,7 @@ an empty memory and watches the test videos; presets after the first get no more
 model than it took the first. The rows `--beside` have another image side in the same
 system: the first preset's ears, its moments and its associator, trained anew on the other's
 embeddings. `pixels` is the whole frame at 32 x 32, `untrained` a ResNet18 on whole frames,
-`lightly` that library's SwAV in its own example settings, for as many processor minutes as the
+`untrained-gaze` the preset's own image encoder before it learned, `lightly` that library's SwAV in its own example settings, for as many processor minutes as the
 first preset's image encoder took. The others are the first preset without one of its tricks:
 `no-ground` does not know what lies beside things, `single-looks` answers each frame on its own,
 `no-consensus` trusts all moments alike, and `benchmarks/vision.py` names the rest.
@@ -56,14 +56,14 @@ from aela.speech.speech import Speech, load_speech
 from aela.speech.word_autoencoder import train_word_autoencoder
 from aela.storage import Home, sha256, write_bytes, write_json
 from aela.vision.encoder import load_image_encoder, untrained_image_encoder
-from aela.vision.train import train_image_encoder
+from aela.vision.train import save_untrained, train_image_encoder
 from bench import Bench, remember
 
 SOUND_SAMPLE = (
     2  # of the remembered clips every so manieth is made anew for the figures of the voice
 )
 UNTRAINED = replace(vision.PLAIN, network="resnet18")
-PEERS = ["pixels", "untrained", "lightly"]
+PEERS = ["pixels", "untrained", "untrained-gaze", "lightly"]
 ABLATIONS = ["no-ground", "single-looks", "no-consensus"]
 ABLATIONS += [name for name in vision.TRAINED if name != "default"]
 
@@ -178,8 +178,12 @@ def learn_to_see(
     start = time.process_time()
     checkpoint = train_image_encoder(home, manifest, settings.image_encoder, seed=seed)
     seconds = time.process_time() - start
-    encoder = load_image_encoder(home, checkpoint.sha)
-    return Sight(checkpoint.sha, encoder.embed, encoder.embed_ground), seconds
+    return _seeing(home, checkpoint), seconds
+
+
+def _seeing(home: Home, image_encoder: Checkpoint) -> Sight:
+    encoder = load_image_encoder(home, image_encoder.sha)
+    return Sight(image_encoder.sha, encoder.embed, encoder.embed_ground)
 
 
 def learn_to_hear(home: Home, manifest: Manifest, settings: Preset, seed: int) -> Checkpoint:
@@ -208,6 +212,8 @@ def _sight(
         return Sight(unique, vision.raw_pixels, _no_ground)
     if name == "untrained":
         return Sight(unique, untrained_image_encoder(UNTRAINED, seed).embed, _no_ground)
+    if name == "untrained-gaze":
+        return _seeing(home, save_untrained(home, manifest, settings.image_encoder, seed=seed))
     if name == "lightly":
         from peers import train_lightly_swav
 
