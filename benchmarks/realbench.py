@@ -5,13 +5,16 @@
 
 BENCH_FOLDER is told of in `benchmarks/bench.py`. For each seed, each preset learns everything from
 an empty memory and watches the test videos; presets after the first get no more minutes for each
-model than it took the first. The rows `--beside` have another image side in the same
-system: the first preset's ears, its moments and its associator, trained anew on the other's
-embeddings. `pixels` is the whole frame at 32 x 32, `untrained` a ResNet18 on whole frames,
-`untrained-gaze` the preset's own image encoder before it learned, `lightly` that library's SwAV in its own example settings, for as many processor minutes as the
-first preset's image encoder took. The others are the first preset without one of its tricks:
-`no-ground` does not know what lies beside things, `single-looks` answers each frame on its own,
-`no-consensus` trusts all moments alike, and `benchmarks/vision.py` names the rest.
+model than it took the first. The rows `--beside` have another image side in the same system: the
+first preset's ears, its moments and its associator, trained anew on the other's embeddings.
+
+- `pixels`: the whole frame at 32 x 32.
+- `untrained`: a ResNet18 on whole frames. `untrained-gaze`: the preset's own encoder, not trained.
+- `lightly`: that library's SwAV in its own example settings (`benchmarks/peers.py`), for as many
+  processor minutes as the first preset's image encoder took.
+- The first preset without one of its tricks: `no-ground` does not know what lies beside things,
+  `single-looks` answers each frame on its own, `no-consensus` trusts all moments alike, and
+  `benchmarks/vision.py` names the rest.
 
 Prints Markdown and writes it, with all figures as JSON, to --out. Figures are medians over the
 seeds, with the least and the most. A home given with --home is kept, and what it holds of the
