@@ -70,6 +70,7 @@ PEERS = ["pixels", "untrained", "untrained-gaze", "lightly"]
 ABLATIONS = ["no-ground", "single-looks", "no-consensus"]
 ABLATIONS += [name for name in vision.TRAINED if name != "default"]
 
+SIGNS = "signs of predicted words"
 # What is asked for: the figure, its bar, and what would be excellent. True: more is better.
 BARS = {
     "segments right, mixed clear": (0.85, 1.0, True),
@@ -81,8 +82,8 @@ BARS = {
     "recall": (0.75, 0.90, True),
     "novelty AUROC, background and hand": (0.95, 0.99, True),
     "novelty AUROC, unknown object": (0.80, 0.95, True),
-    "sign accuracy, test, centred": (0.67, 0.85, True),
-    "sign accuracy, test, above the constant": (0.15, 0.15, True),
+    f"{SIGNS}, test, centred": (0.67, 0.85, True),
+    f"{SIGNS}, test, above the constant": (0.15, 0.15, True),
     "same-different AP above DTW's, across videos": (0.0, 0.95, True),
     "same-different AP above DTW's, across speakers": (0.0, 0.95, True),
     "distortion, train, dB": (5.5, 4.0, False),
@@ -324,13 +325,17 @@ def _by_group(bench: Bench, rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _signs(home: Home, mimic: Mimic, settings: Preset) -> dict[str, float]:
-    accuracy = evaluate(home, mimic, settings.associator.window_s).sign_accuracy
-    found = {f"sign accuracy, {part}": value.raw for part, value in accuracy.items()}
-    found |= {f"sign accuracy, {part}, centred": value.centred for part, value in accuracy.items()}
-    found["sign accuracy, test, constant"] = accuracy["test"].constant_mean
-    found["sign accuracy, test, shuffled"] = accuracy["test"].shuffled_centred
-    above = accuracy["test"].centred - accuracy["test"].constant_mean
-    return found | {"sign accuracy, test, above the constant": above}
+    parts = evaluate(home, mimic, settings.associator.window_s).sign_accuracy
+    found = {}
+    for part, accuracy in parts.items():
+        found[f"{SIGNS}, {part}"] = accuracy.raw
+        found[f"{SIGNS}, {part}, constant"] = accuracy.constant_mean
+        found[f"{SIGNS}, {part}, centred"] = accuracy.centred
+        found[f"{SIGNS}, {part}, centred, constant"] = accuracy.constant_centred
+        found[f"{SIGNS}, {part}, centred, shuffled"] = accuracy.shuffled_centred
+    test = parts["test"]
+    above = test.centred - max(test.constant_mean, test.constant_centred)
+    return found | {f"{SIGNS}, test, above the constant": above}
 
 
 def _hearing(

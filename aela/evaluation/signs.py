@@ -12,7 +12,8 @@ class SignAccuracy:
     """Share of values, 0 to 1, whose sign is predicted right.
 
     Where all codes have a mean in common, predicting nothing but that mean scores high. What was
-    learned is `raw` above `constant_mean` and `shuffled`, or `centred` above `shuffled_centred`.
+    learned is `raw` above `constant_mean` and `shuffled`, or `centred` above `constant_centred` and
+    `shuffled_centred`.
     """
 
     raw: float
@@ -21,6 +22,8 @@ class SignAccuracy:
     """The same once the mean of the training codes was taken from predictions and truth."""
     constant_mean: float
     """A predictor that always gives the mean of the training codes, raw."""
+    constant_centred: float
+    """A predictor that always gives the more frequent sign of each value, centred."""
     shuffled: float
     """The predictions given to other items than their own, raw; mean over shuffles."""
     shuffled_spread: float
@@ -32,7 +35,7 @@ class SignAccuracy:
 def sign_accuracy(
     predicted: np.ndarray,
     truth: np.ndarray,
-    train_mean: np.ndarray,
+    train: np.ndarray,
     *,
     shuffles: int = SHUFFLES,
     seed: int = 0,
@@ -41,7 +44,7 @@ def sign_accuracy(
 
     Args:
         predicted, truth: [n, d], row for row.
-        train_mean: [d], mean of the true codes of the training set.
+        train: [m, d], the true codes of the training set, for mean and most frequent signs.
         shuffles: how often pairs are shuffled.
 
     Raises:
@@ -52,22 +55,25 @@ def sign_accuracy(
             f"Sign accuracy compares two equal [n, d] arrays with at least one row, not "
             f"{predicted.shape} and {truth.shape}."
         )
-    if train_mean.shape != predicted.shape[1:]:
+    if train.ndim != 2 or train.shape[1] != predicted.shape[1] or not len(train):
         raise ValueError(
-            f"The mean of codes [n, {predicted.shape[1]}] must have the shape "
-            f"({predicted.shape[1]},), not {train_mean.shape}."
+            f"The training codes of codes [n, {predicted.shape[1]}] must be "
+            f"[m, {predicted.shape[1]}], not {train.shape}."
         )
-    if not all(np.isfinite(values).all() for values in (predicted, truth, train_mean)):
+    if not all(np.isfinite(values).all() for values in (predicted, truth, train)):
         raise ValueError("Sign accuracy needs finite values; the codes hold nan or infinity.")
     generator = np.random.default_rng(seed)
     orders = [generator.permutation(len(truth)) for _ in range(shuffles)]
-    centred, centred_truth = predicted - train_mean, truth - train_mean
+    mean = train.mean(axis=0)
+    centred, centred_truth = predicted - mean, truth - mean
+    frequent = np.median(train - mean, axis=0)
     shuffled = [_agreement(predicted[order], truth) for order in orders]
     shuffled_centred = [_agreement(centred[order], centred_truth) for order in orders]
     return SignAccuracy(
         raw=_agreement(predicted, truth),
         centred=_agreement(centred, centred_truth),
-        constant_mean=_agreement(np.broadcast_to(train_mean, truth.shape), truth),
+        constant_mean=_agreement(np.broadcast_to(mean, truth.shape), truth),
+        constant_centred=_agreement(np.broadcast_to(frequent, truth.shape), centred_truth),
         shuffled=float(np.mean(shuffled)),
         shuffled_spread=float(np.std(shuffled)),
         shuffled_centred=float(np.mean(shuffled_centred)),

@@ -88,7 +88,7 @@ def data(**more):
         "sizes": {"frames": 2_500_000, "models": 500_000},
         "words": [LearnedWord("cat_a, 3.0 s", [jpeg(), jpeg()], tone(500), tone(900))],
         "curves": {"image_encoder": [{"step": 1.0, "loss": 3.0}, {"step": 2.0, "loss": 2.0}]},
-        "sign_accuracy": {"train": sign_accuracy(codes, codes, codes.mean(0))},
+        "sign_accuracy": {"train": sign_accuracy(codes, codes, codes)},
         "distances": [pictures.distance_matrix(np.eye(5), 3)],
         "window": window(),
         "watched": [WatchedVideo("mixed-89abcdef", [glance(0), glance(1, said=False)])],
