@@ -40,7 +40,7 @@ from bench import Bench, remember
 mpl.use("agg")
 from matplotlib import pyplot as plt
 
-EFFORTS = (0.03, 0.1, 0.25, 0.5, 1.0)
+EFFORTS = (0.03, 0.1, 0.3, 1.0)
 NAMINGS = (1, 2, 3, 4, 6)  # of each video
 LINES = ("silence allowed", "never silent")
 
@@ -78,6 +78,16 @@ def main() -> None:
                 heard = namings * len(manifest.entries)
                 points.append({"namings": heard, **_accuracy(bench, mimic)})
                 print(f"seed {seed}, namings {namings}: {points[-1]}", flush=True)
+            _write(arguments, by_minutes, by_namings, chance)
+
+
+def _write(
+    arguments: argparse.Namespace,
+    by_minutes: list[list[Point]],
+    by_namings: list[list[Point]],
+    chance: float,
+) -> None:
+    """The figures so far."""
     out = Home.at(arguments.out).root
     stem = f"{arguments.bench.name}-learning-curves"
     text = _text(by_minutes, by_namings, chance)
