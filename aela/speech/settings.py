@@ -158,6 +158,6 @@ DEFAULT_WORD = WordAutoencoderSettings(
 """Preset aela1: two minutes on two free cores. Steps end it, so that runs can be repeated; the
 minutes, ten together, are for slow machines."""
 
-QUICK_MEL = replace(DEFAULT_MEL, budget=Budget(steps=200, minutes=0.75))
-QUICK_WORD = replace(DEFAULT_WORD, budget=Budget(steps=400, minutes=0.75), other_voices=6)
-"""For a first look: together at most a minute and a half."""
+QUICK_MEL = replace(DEFAULT_MEL, budget=Budget(steps=200, minutes=1.5))
+QUICK_WORD = replace(DEFAULT_WORD, budget=Budget(steps=400, minutes=1.5), other_voices=6)
+"""For a first look: a minute on two free cores, three at most."""
