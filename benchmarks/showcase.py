@@ -10,7 +10,6 @@ each listener takes each sound for.
 """
 
 import argparse
-import io
 import json
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from aela.evaluation import pictures
 from aela.evaluation.evaluate import evaluate
 from aela.evaluation.listeners import LISTENERS
 from aela.evaluation.score import Labels
-from aela.evaluation.window import Heard, look_through, required_image_decoder
+from aela.evaluation.window import Heard, look_through, place, required_image_decoder
 from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.mimicry import generation as generations
@@ -76,19 +75,14 @@ def main() -> None:
 def _code(mimic: Mimic, clip: Heard) -> np.ndarray:
     """The word embedding of a remembered clip, by its name."""
     memory = mimic.remembering
-    names = [
-        f"{video} at {start:.1f} s"
-        for video, start in zip(memory.clip_videos, memory.clip_starts_s, strict=True)
-    ]
+    places = zip(memory.clip_videos, memory.clip_starts_s, strict=True)
+    names = [place(video, start_s) for video, start_s in places]
     return memory.words[names.index(clip.name)]
 
 
 def _large(picture: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).resize((SHOWN_PX, SHOWN_PX), Image.Resampling.BICUBIC).save(
-        buffer, "PNG"
-    )
-    return buffer.getvalue()
+    large = Image.fromarray(picture).resize((SHOWN_PX, SHOWN_PX), Image.Resampling.BICUBIC)
+    return pictures.png(np.asarray(large))
 
 
 def _listen(home: Home, labels: Labels, heard: list[Heard], sounds: list[np.ndarray]) -> None:
@@ -98,7 +92,7 @@ def _listen(home: Home, labels: Labels, heard: list[Heard], sounds: list[np.ndar
             if word := labels.word((entry.video, clip["start_s"], clip["end_s"])):
                 references.append(store.from_flac(clip["flac"]))
                 words.append(word)
-                of[f"{entry.video} at {clip['start_s']:.1f} s"] = word
+                of[place(entry.video, clip["start_s"])] = word
     named = {name: listener(sounds, references, words) for name, listener in LISTENERS.items()}
     print("| sound | word |", " | ".join(name.replace("_", " ") for name in named), "|")
     print("|---" * (len(named) + 2) + "|")
