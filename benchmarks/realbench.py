@@ -289,6 +289,7 @@ def _watch(bench: Bench, mimic: Mimic, eyes: Sight, *, sounds: bool) -> dict[str
     found = {
         **_by_group(bench, scores.segments(tables, bench.labels)),
         "segments right, never silent": remembered["word_accuracy_forced"]["all"],
+        "frames right, never silent": remembered["frame_accuracy_forced"]["all"],
         "precision": remembered["precision"],
         "recall": remembered["recall"],
         "frames silent where nothing is known": scored["silence"]["all"]["silent_frames"],
@@ -402,7 +403,12 @@ def _bars(figures: list[dict[str, float]]) -> list[str]:
 
 def _peers(bench: Bench, rows: dict[str, list[dict[str, float]]]) -> list[str]:
     columns = [name for name in next(iter(rows.values()))[0] if name.startswith("segments right")]
-    columns += ["precision", "novelty AUROC, background and hand", "novelty AUROC, unknown object"]
+    columns += [
+        "frames right, never silent",
+        "precision",
+        "novelty AUROC, background and hand",
+        "novelty AUROC, unknown object",
+    ]
     columns += [
         name for name in next(iter(rows.values()))[0] if name.startswith("k-NN") and "fr" in name
     ]
