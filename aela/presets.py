@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aela.association import settings as association
 from aela.association.settings import AssociatorSettings
-from aela.learning.checkpoints import IMAGE_DECODER, MODELS
+from aela.learning.checkpoints import TRAINED
 from aela.learning.loop import Budget
 from aela.mimicry import settings as mimicry
 from aela.mimicry.settings import MimicrySettings
@@ -75,7 +75,7 @@ def preset(name: str, effort: float = 1.0) -> Preset:
         raise ValueError(f"effort must be above 0, not {effort}.")
     chosen = PRESETS[name]
     scaled = {}
-    for model in (*MODELS, IMAGE_DECODER):
+    for model in TRAINED:
         settings = getattr(chosen, model)
         steps, minutes = settings.budget.steps, settings.budget.minutes
         budget = Budget(max(1, round(steps * effort)), minutes and minutes * effort)

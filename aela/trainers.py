@@ -3,7 +3,7 @@
 from aela.association.pairs import make_pairs
 from aela.association.train import train_associator
 from aela.learning import checkpoints
-from aela.learning.checkpoints import IMAGE_DECODER, MODELS, Checkpoint
+from aela.learning.checkpoints import IMAGE_DECODER, TRAINED, Checkpoint
 from aela.learning.loop import Report, silent
 from aela.memory.manifest import Manifest
 from aela.mimicry import generation as generations
@@ -29,7 +29,7 @@ def train(
     """Train `model` on a manifest and save it; not made current.
 
     Args:
-        model: one of `checkpoints.MODELS`, or IMAGE_DECODER for the generation that speaks.
+        model: one of `checkpoints.TRAINED`; IMAGE_DECODER for the generation that speaks.
         parent: start from its weights; not for IMAGE_DECODER.
 
     Raises:
@@ -65,5 +65,4 @@ def train(
             device=device,
             report=report,
         )
-    known = ", ".join((*MODELS, IMAGE_DECODER))
-    raise ValueError(f"There is no model {model!r}; it is one of {known}.")
+    raise ValueError(f"There is no model {model!r}; it is one of {', '.join(TRAINED)}.")

@@ -88,11 +88,9 @@ def run(
         console.print(Markdown(scores.table(learned)))
         console.print(Markdown(scoring.comparison(learned, untrained)))
         with console.status("Writing the report …"):
-            found = {
-                "learned": learned,
-                **scoring.senses(home, generation, keys["watch"], truth, preset),
-            }
-            scoring.report_with_labels(home, generation, tables, truth, found, preset)
+            mimic = scoring.load_mimic(home, generation, preset)
+            found = {"learned": learned, **scoring.senses(home, mimic, keys["watch"], truth)}
+            scoring.report_with_labels(home, mimic, tables, truth, found, preset)
     console.rule(f"Done in {(time.monotonic() - start) / 60:.1f} minutes")
     watched = home.all_predictions
     console.print(

@@ -3,19 +3,21 @@
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markdown import Markdown
 from upath import UPath
 
 from aela.evaluation import score as scores
-from aela.evaluation.ears import recognise
 from aela.memory.videos import HASH_DIGITS
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
 from aela.presets import preset
 from aela.storage import Home, read_json, write_json
+
+if TYPE_CHECKING:  # Scoring tables needs no network.
+    from aela.mimicry.recall import Mimic
 
 
 def run(
@@ -38,10 +40,11 @@ def run(
     truth = read_labels(labels)
     result: dict[str, Any] = {"learned": scores.score(tables, truth, home)}
     generation = generations.current(home)
-    if generation:
+    mimic = load_mimic(home, generation, preset_name) if generation else None
+    if generation and mimic:
         videos = [table.parent.name for table in tables]
         result["sign_accuracy"] = sign_accuracy(home, generation)
-        result |= senses(home, generation, videos, truth, preset_name)
+        result |= senses(home, mimic, videos, truth)
         if untrained:
             with console.status("Measuring an untrained network …"):
                 result["untrained"] = score_untrained(
@@ -58,9 +61,9 @@ def run(
     target = UPath(out) if out else home.root / "scores.json"
     write_json(target, result)
     console.print(f"Written to {target}", highlight=False, soft_wrap=True)
-    if generation and all(table.stem == generation.sha for table in tables):
+    if mimic and all(table.stem == mimic.generation.sha for table in tables):
         with console.status("Writing the report again …"):
-            report = report_with_labels(home, generation, tables, truth, result, preset_name)
+            report = report_with_labels(home, mimic, tables, truth, result, preset_name)
         if report:
             console.print(f"The report shows it: {report}", highlight=False, soft_wrap=True)
 
@@ -105,11 +108,10 @@ def score_untrained(
     """The score of `learned` on `videos` if its image encoder had never learned."""
     from aela.evaluation.baseline import untrained_generation
     from aela.mimicry.predict import look, write
-    from aela.mimicry.recall import Mimic
 
     settings = preset(preset_name)
     generation = untrained_generation(home, learned, settings, seed=seed)
-    mimic = Mimic.load(home, generation, settings.mimicry)
+    mimic = load_mimic(home, generation, preset_name)
     with tempfile.TemporaryDirectory() as folder:
         tables = [Path(folder) / f"{video}.parquet" for video in videos]
         for video, table in zip(videos, tables, strict=True):
@@ -117,18 +119,22 @@ def score_untrained(
         return scores.score(tables, labels, None)
 
 
-def senses(
-    home: Home, generation: Generation, videos: list[str], labels: Any, preset_name: str
-) -> dict[str, Any]:
-    """Words of `videos` recognised by ear, and pictured right where there is an image decoder."""
-    from aela.evaluation.window import pictured_moments
+def load_mimic(home: Home, generation: Generation, preset_name: str) -> "Mimic":
     from aela.mimicry.recall import Mimic
+
+    return Mimic.load(home, generation, preset(preset_name).mimicry)
+
+
+def senses(home: Home, mimic: "Mimic", videos: list[str], labels: Any) -> dict[str, Any]:
+    """Words of `videos` recognised by ear, and pictured right where there is an image decoder."""
+    from aela.evaluation.ears import recognise
+    from aela.evaluation.window import pictured_moments
     from aela.vision.decoder import current_image_decoder, load_image_decoder
 
-    found = {"ears": scores.word_recognition(*recognise(home, generation, videos), labels)}
+    found = {"ears": scores.word_recognition(*recognise(home, mimic, videos), labels)}
+    generation = mimic.generation
     drawn_by = current_image_decoder(home, generation.image_encoder, generation.manifest)
     if drawn_by:
-        mimic = Mimic.load(home, generation, preset(preset_name).mimicry)
         decoder = load_image_decoder(home, drawn_by.sha)
         pictured = pictured_moments(home, mimic, decoder, videos)
         found["pictured"] = scores.word_recognition(*pictured, labels)
@@ -137,7 +143,7 @@ def senses(
 
 def report_with_labels(
     home: Home,
-    generation: Generation,
+    mimic: "Mimic",
     tables: list[Path],
     labels: Any,
     result: dict[str, Any],
@@ -153,16 +159,16 @@ def report_with_labels(
     """
     from aela.evaluation import pictures
     from aela.evaluation.evaluate import evaluate
-    from aela.evaluation.gather import gather
+    from aela.evaluation.gather import gather, matrices
     from aela.evaluation.report import Labelled, write_report
     from aela.evaluation.thresholds import precision_recall
     from aela.evaluation.window import required_image_decoder
-    from aela.mimicry.recall import Mimic
 
+    generation = mimic.generation
     report = home.evaluation(generation.sha) / "report.html"
     if not report.exists() or "pictured" not in result:
         return None
-    learned, settings = result["learned"], preset(preset_name)
+    learned = result["learned"]
     points, used = precision_recall(tables, labels, generation.threshold)
     speaking = [(p.threshold, p.precision, p.recall) for p in points if p.precision is not None]
     curve = None
@@ -188,9 +194,9 @@ def report_with_labels(
         scores.segments(tables, labels),
         curve,
     )
-    mimic = Mimic.load(home, generation, settings.mimicry)
-    found = evaluate(home, mimic, settings.associator.window_s)
-    write_report(gather(home, mimic, found, required_image_decoder(home, mimic), labelled), report)
+    found = evaluate(home, mimic, preset(preset_name).associator.window_s)
+    decoder = required_image_decoder(home, mimic)
+    write_report(gather(home, mimic, found, matrices(found), decoder, labelled), report)
     return report
 
 

@@ -93,7 +93,7 @@ def evaluation(
         },
     )
     report = folder / "report.html"
-    write_report(gather(home, mimic, found, decoder), report)
+    write_report(gather(home, mimic, found, drawn, decoder), report)
     for sense, png in drawn.items():
         write_bytes(folder / f"distances_{sense}.png", png)
     write_json(folder / "metrics.json", {**found.metrics(), "predicted": included})

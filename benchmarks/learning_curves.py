@@ -31,7 +31,6 @@ from aela.evaluation import score as scores
 from aela.learning.checkpoints import Card, Checkpoint
 from aela.memory import manifest as manifests
 from aela.memory.manifest import Manifest
-from aela.mimicry.predict import look, write
 from aela.mimicry.recall import Mimic
 from aela.presets import DEFAULT_PRESET, Preset, preset
 from aela.storage import Home, atomic, sha256, write_bytes, write_json
@@ -99,10 +98,7 @@ def _write(
 
 
 def _accuracy(bench: Bench, mimic: Mimic) -> Point:
-    tables = []
-    for video in bench.watched:
-        tables.append(bench.home.predictions(video, mimic.generation.sha))
-        write(look(bench.home, video, mimic)[0], tables[-1])
+    tables = realbench.predictions(bench, mimic, sounds=False)
     remembered = scores.score(tables, bench.labels, None)["remembered"]
     return {
         "silence allowed": remembered["word_accuracy"]["all"],

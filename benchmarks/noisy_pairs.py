@@ -32,13 +32,10 @@ from aela.memory import store
 from aela.memory.manifest import Manifest, rows
 from aela.mimicry import generation as generations
 from aela.presets import DEFAULT_PRESET, preset
-from aela.speech.mel_autoencoder import train_mel_autoencoder
-from aela.speech.speech import load_speech
-from aela.speech.word_autoencoder import train_word_autoencoder
 from aela.storage import Home
 from aela.vision.encoder import load_image_encoder
-from aela.vision.train import train_image_encoder
 from bench import Bench, remember
+from realbench import learn_to_hear, learn_to_see
 
 EXCHANGED = (0.0, 0.1, 0.3, 0.5)
 SETTINGS: dict[str, AssociatorSettings] = {
@@ -128,13 +125,10 @@ def prepare(bench: Bench) -> Task:
 
 def learn_senses(home: Home, manifest: Manifest) -> tuple[Checkpoint, Checkpoint]:
     settings = preset(DEFAULT_PRESET)
-    image_encoder = train_image_encoder(home, manifest, settings.image_encoder, seed=0)
-    mel = train_mel_autoencoder(home, manifest, settings.mel_autoencoder, seed=0)
-    words = train_word_autoencoder(home, manifest, mel, settings.word_autoencoder, seed=0)
-    see, hear = load_image_encoder(home, image_encoder.sha), load_speech(home, words.sha)
-    embeddings.refresh(home, image_encoder.sha, manifest, "frame", see.embed)
-    embeddings.refresh(home, words.sha, manifest, "clip", hear.embed)
-    return image_encoder, words
+    eyes, _ = learn_to_see(home, manifest, settings, seed=0)
+    embeddings.refresh(home, eyes.name, manifest, "frame", eyes.embed)
+    words = learn_to_hear(home, manifest, settings, seed=0)
+    return checkpoints.read(home, "image_encoder", eyes.name), words
 
 
 def accuracy(task: Task, settings: AssociatorSettings, share: float, seed: int) -> float:

@@ -34,6 +34,7 @@ import pyarrow as pa
 import torch
 from rich.console import Console
 from rich.markdown import Markdown
+from upath import UPath
 
 import speech
 import vision
@@ -62,9 +63,7 @@ from aela.vision.encoder import load_image_encoder, untrained_image_encoder
 from aela.vision.train import save_untrained, train_image_encoder
 from bench import Bench, remember
 
-SOUND_SAMPLE = (
-    2  # of the remembered clips every so manieth is made anew for the figures of the voice
-)
+SOUND_SAMPLE = 2  # sound is made of every second clip, for the figures of the voice
 UNTRAINED = replace(vision.PLAIN, network="resnet18")
 PEERS = ["pixels", "untrained", "untrained-gaze", "lightly"]
 ABLATIONS = ["no-ground", "single-looks", "no-consensus"]
@@ -273,18 +272,24 @@ def join(
     )
 
 
+def predictions(bench: Bench, mimic: Mimic, *, sounds: bool) -> list[UPath]:
+    """The tables of what is said to the test videos, with or without the sounds."""
+    tables = []
+    for video in bench.watched:
+        tables.append(bench.home.predictions(video, mimic.generation.sha))
+        if sounds:
+            predict(bench.home, video, mimic)
+        else:
+            write(look(bench.home, video, mimic)[0], tables[-1])
+    return tables
+
+
 def _watch(bench: Bench, mimic: Mimic, eyes: Sight, *, sounds: bool) -> dict[str, float]:
     """What is said to the test videos, and how much of it is right."""
-    home, tables = bench.home, []
-    for video in bench.watched:
-        path = home.predictions(video, mimic.generation.sha)
-        if sounds:
-            predict(home, video, mimic)
-        else:
-            write(look(home, video, mimic)[0], path)
-        tables.append(path)
+    home = bench.home
+    tables = predictions(bench, mimic, sounds=sounds)
     scored = scores.score(tables, bench.labels, home if sounds else None)
-    heard = scores.word_recognition(*recognise(home, mimic.generation, bench.watched), bench.labels)
+    heard = scores.word_recognition(*recognise(home, mimic, bench.watched), bench.labels)
     remembered = scored["remembered"]
     found = {
         **_by_group(bench, scores.segments(tables, bench.labels)),

@@ -5,7 +5,7 @@ trained on by no model. A moment is measured as a clip and the frame nearest to 
 after a thing's name, the next thing may be in view already.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,9 @@ class Moments:
     images: np.ndarray
     words: np.ndarray
     predicted: np.ndarray
+
+    def take(self, rows: list[int]) -> "Moments":
+        return Moments(self.images[rows], self.words[rows], self.predicted[rows])
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,7 @@ def evaluate(home: Home, mimic: Mimic, window_s: float) -> Evaluation:
         for name, moments in parts.items()
         if len(moments.images) > 1
     }
-    shown = [
-        Moments(*(getattr(moments, field.name)[rows] for field in fields(Moments)))
-        for moments in parts.values()
-        for rows in [evenly(len(moments.images), MOST_IN_MATRIX)]
-    ]
+    shown = [part.take(evenly(len(part.images), MOST_IN_MATRIX)) for part in parts.values()]
     train = len(shown[0].images) if "train" in parts else 0
     senses = {}
     for sense, field in (("image", "images"), ("word", "words"), ("predicted", "predicted")):
@@ -131,5 +130,5 @@ def _by_sound(distances: np.ndarray, train: int) -> np.ndarray:
 
 
 def _cosine_distances(values: np.ndarray) -> np.ndarray:
-    unit = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
-    return 1 - unit @ unit.T
+    directions = embeddings.unit(values)
+    return 1 - directions @ directions.T

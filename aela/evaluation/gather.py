@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+import pyarrow as pa
 
 from aela.association.pairs import read_pairs
 from aela.evaluation import pictures
@@ -17,6 +18,7 @@ from aela.mimicry.predict import predicted, read_predictions
 from aela.mimicry.recall import Mimic
 from aela.storage import Home
 from aela.vision.decoder import ImageDecoder, current_image_decoder, seen_on_grey
+from aela.vision.settings import ImageEncoderSettings
 
 MOST_WORDS = 24
 MOST_PICTURES = 3  # of one word
@@ -41,13 +43,14 @@ def gather(
     home: Home,
     mimic: Mimic,
     evaluation: Evaluation,
+    distances: dict[str, bytes],
     decoder: ImageDecoder,
     labelled: Labelled | None = None,
 ) -> ReportData:
     """Everything the report shows about one generation.
 
     Args:
-        evaluation: of the same generation.
+        evaluation: of the same generation; distances: its `matrices`.
         decoder: of its image encoder.
         labelled: what labels tell, if there are any.
     """
@@ -70,7 +73,7 @@ def gather(
         curves={card.model: card.curve for card in cards},
         sign_accuracy=evaluation.sign_accuracy,
         labelled=labelled,
-        distances=list(matrices(evaluation).values()),
+        distances=list(distances.values()),
         maps=_maps(home, mimic),
         window=look_through(home, mimic, decoder, evaluation.watched),
         watched=_watched(home, generation.sha),
@@ -125,13 +128,23 @@ def _maps(home: Home, mimic: Mimic) -> dict[str, bytes]:
             continue
         of = {video: embeddings.read(home, checkpoint, video) for video in {v for v, _ in items}}
         values = np.stack([of[video][row] for video, row in items])
-        looks = {
-            video: seen_on_grey(store.read_frames(home, video), settings)
-            for video in {v for v, _ in shown}
-        }
-        tiles = [pictures.png(looks[video][row]) for video, row in shown]
-        drawn[title] = pictures.embedding_map(values, tiles)
+        drawn[title] = pictures.embedding_map(values, _looks(home, settings, shown))
     return drawn
+
+
+def _looks(
+    home: Home, settings: ImageEncoderSettings, places: list[tuple[str, int]]
+) -> list[bytes]:
+    """What the eye takes of each frame, a video and a row, as PNG."""
+    rows: dict[str, list[int]] = {}
+    for video, row in places:
+        rows.setdefault(video, []).append(row)
+    looks = {}
+    for video, of_video in rows.items():
+        frames = store.read_frames(home, video).take(pa.array(of_video))
+        for row, look in zip(of_video, seen_on_grey(frames, settings), strict=True):
+            looks[video, row] = pictures.png(look)
+    return [looks[place] for place in places]
 
 
 def _watched(home: Home, generation: str) -> list[WatchedVideo]:

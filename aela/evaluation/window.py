@@ -221,8 +221,7 @@ def _middles(videos: np.ndarray) -> list[int]:
 def _kinds_of_words(mimic: Mimic) -> list[int]:
     """Remembered clips that sound as different as can be: the middle one of each kind of word."""
     words = mimic.remembering.words
-    units = words - words.mean(axis=0)
-    units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), 1e-9)
+    units = embeddings.unit(words - words.mean(axis=0))
     if len(units) <= MOST_HEARD:
         return list(range(len(units)))
     kinds = fcluster(linkage(units, "ward"), MOST_HEARD, "maxclust")

@@ -16,6 +16,7 @@ MODELS = ("image_encoder", "mel_autoencoder", "word_autoencoder", "associator")
 """What a generation joins."""
 IMAGE_DECODER = "image_decoder"
 """Only shows what an image encoder knows: it belongs to no generation."""
+TRAINED = (*MODELS, IMAGE_DECODER)
 
 
 class UnknownCheckpoint(LookupError):

@@ -86,6 +86,11 @@ def gather(
     return np.concatenate(parts), offsets
 
 
+def unit(values: np.ndarray) -> np.ndarray:
+    """Rows of [n, d] scaled to length 1, so that products are cosines; zeros stay zeros."""
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
+
+
 def _rows(entry: Entry, sense: Sense) -> int:
     return entry.clips if sense == "clip" else entry.frames
 

@@ -33,14 +33,19 @@ def novelty(
             things; all of unit length.
         neighbours: how many of each are near.
     """
-    thing = 1 - nearest(images @ memory.T, neighbours)[1].mean(axis=1)
+    thing = _distance(images @ memory.T, neighbours)
     return _relative(thing, _from_ground(images, ground, neighbours))
+
+
+def _distance(similarity: np.ndarray, neighbours: int) -> np.ndarray:
+    """Mean cosine distance to the nearest, of cosines [n, m]."""
+    return 1 - nearest(similarity, neighbours)[1].mean(axis=1)
 
 
 def _from_ground(images: np.ndarray, ground: np.ndarray, neighbours: int) -> np.ndarray:
     if not len(ground):
         return np.ones(len(images), np.float32)  # as far as pictures that have nothing in common
-    return 1 - nearest(images @ ground.T, neighbours)[1].mean(axis=1)
+    return _distance(images @ ground.T, neighbours)
 
 
 def _relative(thing: np.ndarray, ground: np.ndarray) -> np.ndarray:
@@ -66,7 +71,7 @@ def threshold(
     comparable = np.isfinite(similarity).sum(axis=1) >= settings.neighbours
     if not comparable.any():
         return 1.0  # Too little memory to know what is new: nothing is.
-    thing = 1 - nearest(similarity[comparable], settings.neighbours)[1].mean(axis=1)
+    thing = _distance(similarity[comparable], settings.neighbours)
     values = _relative(thing, _from_ground(memory[comparable], ground, settings.neighbours))
     return min(HALFWAY, float(np.quantile(values, settings.quantile)))
 

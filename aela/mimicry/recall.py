@@ -137,7 +137,7 @@ class Mimic:
             self.settings.steady_s,
         )
         codes, strange = steady[:, :-1], steady[:, -1]
-        said, heard = (_unit(self._standard(values)) for values in (codes, memory.words))
+        said, heard = (embeddings.unit(self._standard(values)) for values in (codes, memory.words))
         words = said @ heard.T
         clips = words.argmax(axis=1)
         frame_rows, similarity = nearest(images @ memory.images.T, neighbours)
@@ -152,7 +152,3 @@ class Mimic:
     def speak(self, codes: np.ndarray) -> list[np.ndarray]:
         """Word embeddings [n, w] as n sounds: float32 at 44.1 kHz."""
         return self.speech.speak(codes)
-
-
-def _unit(values: np.ndarray) -> np.ndarray:
-    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)

@@ -1,17 +1,10 @@
 """How the two speech networks are built and trained: the configuration of this package."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from aela.learning.loop import Budget
-
-
-def _check(settings: Any, ranges: dict[str, tuple[float, float]]) -> None:
-    for name, (low, high) in ranges.items():
-        value = getattr(settings, name)
-        if not (math.isfinite(value) and low <= value <= high):
-            raise ValueError(f"{name} must lie between {low:g} and {high:g}, not {value}.")
+from aela.learning.ranges import check_ranges
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ class MelAutoencoderSettings:
     """Of AdamW (0 to 1)."""
 
     def __post_init__(self) -> None:
-        _check(
+        check_ranges(
             self,
             {
                 "code": (4, 512),
@@ -112,7 +105,7 @@ class WordAutoencoderSettings:
     more; 0: none (0 to 100)."""
 
     def __post_init__(self) -> None:
-        _check(
+        check_ranges(
             self,
             {
                 "code": (32, 1024),

@@ -15,9 +15,8 @@ from aela.learning.loop import Report, silent
 from aela.memory import manifest as manifests
 from aela.memory.manifest import Manifest
 from aela.storage import Home
-from aela.vision.encoder import FRAMES_AT_ONCE, SHARES, middle
+from aela.vision.encoder import FRAMES_AT_ONCE, seen, shown
 from aela.vision.network import on_grey
-from aela.vision.pictures import looked_at
 from aela.vision.settings import ImageDecoderSettings, ImageEncoderSettings, settings_from
 
 SIDE = 48  # pixels of a drawn picture
@@ -62,30 +61,17 @@ class ImageDecoder(nn.Module):
         """Pictures on grey, uint8 [n, SIDE, SIDE, 3], of embeddings [n, embedding]."""
         self.eval()
         device = next(self.parameters()).device
-        return _shown(self(torch.from_numpy(np.asarray(images, np.float32)).to(device)).cpu())
+        return shown(self(torch.from_numpy(np.asarray(images, np.float32)).to(device)).cpu())
 
 
-def seen(frames: pa.Table, settings: ImageEncoderSettings) -> torch.Tensor:
-    """What an encoder looks at in each frame, as small as it is drawn: float [n, 4, SIDE, SIDE].
+def seen_on_grey(frames: pa.Table, settings: ImageEncoderSettings) -> np.ndarray:
+    """What an encoder looks at in each frame, as small as it is drawn: uint8 [n, SIDE, SIDE, 3].
 
     Args:
         frames: with the columns `jpeg`, `before` and `after` of remembered frames.
         settings: of the encoder.
     """
-    parts = [torch.zeros(0, 4, SIDE, SIDE)]
-    for start in range(0, len(frames), FRAMES_AT_ONCE):
-        pictures = looked_at(frames.slice(start, FRAMES_AT_ONCE), settings).float() / 255
-        parts.append(middle(pictures, SHARES[0], SIDE).clamp(0, 1))
-    return torch.cat(parts)
-
-
-def seen_on_grey(frames: pa.Table, settings: ImageEncoderSettings) -> np.ndarray:
-    """`seen` as it is shown: uint8 [n, SIDE, SIDE, 3]."""
-    return _shown(seen(frames, settings))
-
-
-def _shown(pictures: torch.Tensor) -> np.ndarray:
-    return (on_grey(pictures) * 255).round().permute(0, 2, 3, 1).to(torch.uint8).numpy()
+    return shown(seen(frames, settings, SIDE))
 
 
 def train_image_decoder(
@@ -113,7 +99,7 @@ def train_image_decoder(
         rows = np.linspace(0, len(frames) - 1, max(1, round(share * len(frames)))).round()
         rows = rows.astype(int)
         known.append(embeddings.read(home, image_encoder.sha, video)[rows])
-        drawn.append(seen(frames.take(pa.array(rows)), encoder_settings))
+        drawn.append(seen(frames.take(pa.array(rows)), encoder_settings, SIDE))
     images = torch.from_numpy(np.concatenate(known)).to(device)
     pictures = torch.cat(drawn).to(device)
     with torch.random.fork_rng(devices=[]):
@@ -124,7 +110,7 @@ def train_image_decoder(
     with torch.inference_mode():
         truth = on_grey(pictures)
         parts = zip(images.split(FRAMES_AT_ONCE), truth.split(FRAMES_AT_ONCE), strict=True)
-        errors = [(on_grey(decoder(part)) - seen).abs().sum() for part, seen in parts]
+        errors = [(on_grey(decoder(part)) - true).abs().sum() for part, true in parts]
         metrics = {
             "error": float(torch.stack(errors).sum() / truth.numel()),
             "error_of_mean": float((truth - truth.mean(dim=0)).abs().mean()),

@@ -43,13 +43,7 @@ class ImageEncoder(torch.nn.Module):
         Args:
             frames: with the columns `jpeg`, `before` and `after` of remembered frames.
         """
-        side = self.settings.input_px
-        parts = [np.zeros((0, side, side, 3), np.uint8)]
-        for start in range(0, len(frames), FRAMES_AT_ONCE):
-            pictures = looked_at(frames.slice(start, FRAMES_AT_ONCE), self.settings)
-            seen = on_grey(middle(pictures.float() / 255, SHARES[0], side)) * 255
-            parts.append(seen.permute(0, 2, 3, 1).to(torch.uint8).numpy())
-        return np.concatenate(parts)
+        return shown(seen(frames, self.settings, self.settings.input_px))
 
     def embed(self, frames: pa.Table) -> np.ndarray:
         """Unit vectors, float32 [n, embedding].
@@ -93,6 +87,24 @@ class ImageEncoder(torch.nn.Module):
         views = [middle(pictures.float() / 255, share, self.settings.input_px) for share in SHARES]
         views += [view.flip(3) for view in views]
         return torch.stack([self.network.describe(view) for view in views]).mean(dim=0)
+
+
+def seen(frames: pa.Table, settings: ImageEncoderSettings, side_px: int) -> torch.Tensor:
+    """What is looked at in the middle of each frame: float [n, 4, side_px, side_px] in [0, 1].
+
+    Args:
+        frames: with the columns `jpeg`, `before` and `after` of remembered frames.
+    """
+    parts = [torch.zeros(0, 4, side_px, side_px)]
+    for start in range(0, len(frames), FRAMES_AT_ONCE):
+        pictures = looked_at(frames.slice(start, FRAMES_AT_ONCE), settings).float() / 255
+        parts.append(middle(pictures, SHARES[0], side_px).clamp(0, 1))
+    return torch.cat(parts)
+
+
+def shown(pictures: torch.Tensor) -> np.ndarray:
+    """Float [n, 4, s, s] in [0, 1] for people, on grey: uint8 [n, s, s, 3]."""
+    return (on_grey(pictures) * 255).round().permute(0, 2, 3, 1).to(torch.uint8).numpy()
 
 
 def middle(pictures: torch.Tensor, share: float, side_px: int) -> torch.Tensor:

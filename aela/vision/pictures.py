@@ -55,11 +55,14 @@ def ground_of(frames: pa.Table, settings: ImageEncoderSettings) -> torch.Tensor:
         thing, and none does when frames are looked at as a whole.
     """
     side_px = round(ROOM_TO_MOVE * settings.input_px)
+    nothing = torch.zeros((0, 4, side_px, side_px), dtype=torch.uint8)
+    if settings.look == "whole":
+        return nothing
     moments = [_decoded(frames, name) for name in VIEWS]
-    parts = [] if settings.look == "whole" else map(gaze.beside, _found(moments)[1].tolist())
+    parts = map(gaze.beside, _found(moments)[1].tolist())
     kept = [(row, part) for row, part in enumerate(parts) if part]
     if not kept:
-        return torch.zeros((0, 4, side_px, side_px), dtype=torch.uint8)
+        return nothing
     moments = [[_cropped(views[row], part) for row, part in kept] for views in moments]
     return _cut_out(moments, *_found(moments), side_px)
 

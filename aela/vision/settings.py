@@ -1,19 +1,12 @@
 """How the image encoder is built and trained: the one configuration of this package."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aela.learning.loop import Budget
+from aela.learning.ranges import check_ranges
 
 EMBEDDING = 64  # values of an image embedding, as in the article
-
-
-def _check_ranges(settings: Any, ranges: dict[str, tuple[float, float]]) -> None:
-    for name, (low, high) in ranges.items():
-        value = getattr(settings, name)
-        if not (math.isfinite(value) and low <= value <= high):
-            raise ValueError(f"{name} must lie between {low:g} and {high:g}, not {value}.")
 
 
 @dataclass(frozen=True)
@@ -101,7 +94,7 @@ class ImageEncoderSettings:
             "weight_decay": (0, 1),
             "frames_most": (8, 1_000_000),
         }
-        _check_ranges(self, ranges)
+        check_ranges(self, ranges)
         if self.prototypes is not None and not 2 <= self.prototypes <= 100_000:
             raise ValueError(
                 f"prototypes must lie between 2 and 100000 or be None, not {self.prototypes}."
@@ -171,7 +164,7 @@ class ImageDecoderSettings:
             "noise": (0, 1),
             "frames_most": (8, 1_000_000),
         }
-        _check_ranges(self, ranges)
+        check_ranges(self, ranges)
 
 
 DEFAULT_DECODER = ImageDecoderSettings()
