@@ -111,7 +111,7 @@ def noise(number: int) -> list[bytes]:
 def as_frames(jpegs: list[bytes], settings: ImageEncoderSettings) -> Frames:
     """As if of one video, a second apart."""
     times_s = torch.arange(len(jpegs), dtype=torch.float64)
-    pictures = looked_at(pa.table({"jpeg": jpegs}), settings)
+    pictures = looked_at(pa.table({"jpeg": jpegs}), settings).numpy()
     return Frames(pictures, torch.zeros(len(jpegs), dtype=torch.int64), times_s)
 
 

@@ -22,8 +22,9 @@ SMALL = NurserySettings(
 @pytest.fixture(autouse=True)
 def _no_home_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests never touch the data folder of the person who runs them."""
-    for name in ("AELA_HOME", "DAGSTER_HOME", "AELA_PRESET", "AELA_EFFORT", "AELA_DEVICE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("HOME", "PRESET", "EFFORT", "DEVICE", "CACHE", "CACHE_GB"):
+        monkeypatch.delenv(f"AELA_{name}", raising=False)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ row costs one small read. pandas, DuckDB and Ray Data read the files as they are
 """
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -241,19 +241,39 @@ def _read(path: Any, video: str, columns: list[str] | None) -> pa.Table:
         raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.") from None
 
 
-def read_row(home: Home, video: str, sense: str, row: int) -> dict[str, Any]:
+def read_row(
+    home: Home, video: str, sense: str, row: int, columns: list[str] | None = None
+) -> dict[str, Any]:
     """One frame or clip (`sense` is "frame" or "clip") by its row number: one small read.
 
     Raises:
         UnknownVideo: memory holds nothing of the video.
         IndexError: it has no such row.
     """
+    return read_rows(home, video, sense, [row], columns).to_pylist()[0]
+
+
+def read_rows(
+    home: Home, video: str, sense: str, rows: Sequence[int], columns: list[str] | None = None
+) -> pa.Table:
+    """Some frames or clips by their row numbers, rising; only the groups they lie in are read.
+
+    Raises:
+        UnknownVideo: memory holds nothing of the video.
+        IndexError: it has no such row.
+    """
     path = home.frames(video) if sense == "frame" else home.clips(video)
-    if not path.exists():
-        raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.")
-    with path.open("rb") as file:
-        parquet = pq.ParquetFile(file)
-        if not 0 <= row < parquet.metadata.num_rows:
-            raise IndexError(f"{video!r} has no {sense} {row}.")
-        group = parquet.read_row_group(row // ROWS_PER_GROUP)
-    return group.slice(row % ROWS_PER_GROUP, 1).to_pylist()[0]
+    try:
+        with path.open("rb") as file:
+            parquet = pq.ParquetFile(file)
+            for row in rows:
+                if not 0 <= row < parquet.metadata.num_rows:
+                    raise IndexError(f"{video!r} has no {sense} {row}.")
+            groups = sorted({row // ROWS_PER_GROUP for row in rows})
+            table = parquet.read_row_groups(groups, columns)
+    except FileNotFoundError:
+        raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.") from None
+    place = {group: number for number, group in enumerate(groups)}
+    return table.take(
+        [place[row // ROWS_PER_GROUP] * ROWS_PER_GROUP + row % ROWS_PER_GROUP for row in rows]
+    )

@@ -2,12 +2,15 @@
 
 import io
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from PIL import Image
 
+from aela.storage import sha256
 from aela.vision import gaze
 from aela.vision.settings import ImageEncoderSettings
 
@@ -29,6 +32,11 @@ def squeezed(picture: torch.Tensor, side_px: int) -> torch.Tensor:
     )[0]
 
 
+def kept_px(settings: ImageEncoderSettings) -> int:
+    """Side of the squares that are kept of what is looked at."""
+    return round(ROOM_TO_MOVE * settings.input_px)
+
+
 def looked_at(frames: pa.Table, settings: ImageEncoderSettings) -> torch.Tensor:
     """What is looked at in each frame, with the probability that a pixel belongs to the thing.
 
@@ -36,9 +44,12 @@ def looked_at(frames: pa.Table, settings: ImageEncoderSettings) -> torch.Tensor:
         frames: with the columns `jpeg`, `before` and `after` of remembered frames.
 
     Returns:
-        uint8 [n, 4, s, s] with s = ROOM_TO_MOVE x `settings.input_px`: red, green, blue, figure.
+        uint8 [n, 4, s, s] with s = `kept_px`: red, green, blue, figure. Each row is the same
+        whatever other frames there are.
     """
-    side_px = round(ROOM_TO_MOVE * settings.input_px)
+    side_px = kept_px(settings)
+    if len(frames) == 1:  # Linear algebra rounds otherwise when there is but one of a batch.
+        return looked_at(pa.concat_tables([frames, frames]), settings)[:1]
     if settings.look == "whole":
         colours = torch.stack([squeezed(picture, side_px) for picture in _decoded(frames, "jpeg")])
         return _bytes(torch.cat([colours, torch.ones_like(colours[:, :1])], dim=1))
@@ -54,7 +65,7 @@ def ground_of(frames: pa.Table, settings: ImageEncoderSettings) -> torch.Tensor:
         uint8 [m, 4, s, s] as of `looked_at`, m at most n: some frames leave nothing beside the
         thing, and none does when frames are looked at as a whole.
     """
-    side_px = round(ROOM_TO_MOVE * settings.input_px)
+    side_px = kept_px(settings)
     nothing = torch.zeros((0, 4, side_px, side_px), dtype=torch.uint8)
     if settings.look == "whole":
         return nothing
@@ -104,3 +115,13 @@ def _cut_out(
 
 def _bytes(values: torch.Tensor) -> torch.Tensor:
     return (values * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def made_of(settings: ImageEncoderSettings) -> dict[str, Any]:
+    """All that decides what `looked_at` makes of a frame, the code included: a cache's name."""
+    return {
+        "look": settings.look,
+        "kept_px": kept_px(settings),
+        "code": [sha256(Path(file).read_bytes()) for file in (__file__, gaze.__file__)],
+        "libraries": [torch.__version__, Image.__version__],
+    }

@@ -4,9 +4,9 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
@@ -14,18 +14,19 @@ from aela.learning import checkpoints, loop
 from aela.learning.checkpoints import Card, Checkpoint
 from aela.learning.loop import Report, silent
 from aela.memory import manifest as manifests
+from aela.memory import store
+from aela.memory.cache import Cache, Rows, Wanted
 from aela.memory.manifest import EmptyMemory, Manifest
 from aela.storage import Home
 from aela.vision.encoder import FRAMES_AT_ONCE, ImageEncoder, middle, untrained_image_encoder
 from aela.vision.network import Network
-from aela.vision.pictures import looked_at
+from aela.vision.pictures import VIEWS, kept_px, looked_at, made_of
 from aela.vision.settings import ImageEncoderSettings, settings_from
 from aela.vision.swav import Prototypes, Queue, swav_loss
 from aela.vision.views import Views
 
 MODEL = "image_encoder"
 FEWEST_FRAMES = 8
-COLUMNS = ["time_s", "jpeg", "before", "after"]
 OTHER_FRAME = 0.5  # share of the second views that are drawn from around the frame
 WARM_UP = 0.05  # share of the training in which the learning rate rises
 EMA = 0.99  # the saved weights are a running mean over about a hundred steps
@@ -113,8 +114,8 @@ def save_untrained(
 class Frames:
     """All that is trained on, row for row: videos one after the other, each in time order."""
 
-    pictures: torch.Tensor
-    """uint8 [n, 4, s, s], of `looked_at`."""
+    pictures: np.ndarray | Rows
+    """uint8 [n, 4, s, s], of `looked_at`, in memory or read from the cache as it is asked for."""
     videos: torch.Tensor
     """int64 [n], the number of the video."""
     times_s: torch.Tensor
@@ -131,17 +132,30 @@ def _load(home: Home, manifest: Manifest, settings: ImageEncoderSettings, seed: 
     """What is looked at in at most `settings.frames_most` frames, drawn evenly from the videos."""
     random = np.random.default_rng(seed)
     share = min(1.0, settings.frames_most / manifest.frames)
-    pictures, videos, times = [], [], []
-    for number, (_, table) in enumerate(manifests.rows(home, manifest, "frame", COLUMNS)):
+    of = {entry.video: entry for entry in manifest.entries}
+    made, side_px = made_of(settings), kept_px(settings)
+    wanted, videos, times = [], [], []
+    for number, (video, table) in enumerate(manifests.rows(home, manifest, "frame", ["time_s"])):
         kept = random.choice(len(table), max(1, round(share * len(table))), replace=False)
-        table = table.take(pa.array(np.sort(kept)))
-        pictures += [
-            looked_at(table.slice(start, FRAMES_AT_ONCE), settings)
-            for start in range(0, len(table), FRAMES_AT_ONCE)
-        ]
-        videos.append(torch.full((len(table),), number))
-        times.append(torch.tensor(table["time_s"].to_numpy()))
-    return Frames(torch.cat(pictures), torch.cat(videos), torch.cat(times))
+        kept = np.sort(kept)
+        look = partial(_look, home, video, settings)
+        wanted.append(Wanted(of[video].content, len(table), kept, made, look))
+        videos.append(torch.full((len(kept),), number))
+        times.append(torch.tensor(table["time_s"].to_numpy()[kept]))
+    pictures = Cache.of(home).load(wanted, (4, side_px, side_px))
+    return Frames(pictures, torch.cat(videos), torch.cat(times))
+
+
+def _look(home: Home, video: str, settings: ImageEncoderSettings, rows: np.ndarray) -> np.ndarray:
+    """What is looked at in some remembered frames: uint8 [n, 4, s, s]."""
+    frames = store.read_rows(home, video, "frame", rows.tolist(), list(VIEWS))
+    return looked_at(frames, settings).numpy()
+
+
+def _parts(pictures: np.ndarray | Rows) -> Iterator[torch.Tensor]:
+    """All pictures in order, a few at a time."""
+    for start in range(0, len(pictures), FRAMES_AT_ONCE):
+        yield torch.from_numpy(pictures[start : start + FRAMES_AT_ONCE])
 
 
 def _batches(n: int, batch: int, random: torch.Generator) -> Iterator[torch.Tensor]:
@@ -202,7 +216,7 @@ class Training:
         for place in torch.nonzero(drawn)[:, 0]:
             row = int(first[place])
             second[place] = self.frames.companion(row, self.settings.second_view_s, self.random)
-        pictures = self.frames.pictures[torch.cat([first, second])]
+        pictures = torch.from_numpy(self.frames.pictures[torch.cat([first, second]).numpy()])
         return self.view(pictures.to(self.device) / 255)
 
     def learn(self, views: torch.Tensor, spent: float) -> dict[str, float]:
@@ -270,7 +284,7 @@ def _running_mean(means: PARAM_LIST, news: PARAM_LIST, count: torch.Tensor | int
 def _prototypes_used(
     network: Network,
     prototypes: Prototypes,
-    pictures: torch.Tensor,
+    pictures: np.ndarray | Rows,
     settings: ImageEncoderSettings,
     device: str,
 ) -> float:
@@ -278,14 +292,16 @@ def _prototypes_used(
     network.eval()
     nearest = [
         prototypes(network(middle(part.float() / 255, 1.0, settings.input_px).to(device)))
-        for part in pictures.split(FRAMES_AT_ONCE)
+        for part in _parts(pictures)
     ]
     used = len(torch.cat(nearest).argmax(dim=1).unique())
     return used / min(len(prototypes.vectors), len(pictures))
 
 
 @torch.no_grad()
-def _fit_whitening(encoder: ImageEncoder, pictures: torch.Tensor, device: str) -> dict[str, float]:
+def _fit_whitening(
+    encoder: ImageEncoder, pictures: np.ndarray | Rows, device: str
+) -> dict[str, float]:
     """Fit the embedding to memory: main directions of the features, each scaled to equal spread.
 
     What the head says is taken as it is.
@@ -293,9 +309,7 @@ def _fit_whitening(encoder: ImageEncoder, pictures: torch.Tensor, device: str) -
     Returns the `effective_rank` of the features, the exponential of the entropy of the covariance's
     eigenvalues (Roy and Vetterli 2007): 1 after a collapse.
     """
-    features = torch.cat(
-        [encoder.features(part.to(device)) for part in pictures.split(FRAMES_AT_ONCE)]
-    ).cpu()
+    features = torch.cat([encoder.features(part.to(device)) for part in _parts(pictures)]).cpu()
     mean = features.mean(dim=0)
     covariance = (features - mean).T @ (features - mean) / len(features)
     values, vectors = torch.linalg.eigh(covariance)  # in rising order

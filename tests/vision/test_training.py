@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from upath import UPath
 
@@ -16,7 +17,7 @@ from aela.memory import store, videos
 from aela.memory.manifest import EmptyMemory, Manifest
 from aela.storage import Home
 from aela.vision.encoder import load_image_encoder, untrained_image_encoder
-from aela.vision.pictures import ground_of
+from aela.vision.pictures import ground_of, looked_at
 from aela.vision.settings import ARTICLE, DEFAULT, QUICK, ImageEncoderSettings, settings_from
 from aela.vision.train import train_image_encoder
 
@@ -106,6 +107,26 @@ def test_equal_seeds_give_equal_checkpoints_and_others_do_not(home: Home) -> Non
         train_image_encoder(home, manifest, SMALL, seed=seed).sha for seed in (0, 0, 1)
     )
     assert first == again != other
+
+
+def test_what_was_looked_at_is_read_from_the_cache_and_changes_nothing(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = memory(home)
+    few = dataclasses.replace(SMALL, frames_most=9)
+    alone = train_image_encoder(home, manifest, few, seed=0).sha
+    all_of_it = train_image_encoder(home, manifest, SMALL, seed=0).sha
+    monkeypatch.setattr("aela.vision.train.looked_at", None)  # Nothing is looked at again.
+    assert train_image_encoder(home, manifest, SMALL, seed=0).sha == all_of_it
+    assert train_image_encoder(home, manifest, few, seed=0).sha == alone
+    assert train_image_encoder(home, manifest, few, seed=1).sha != alone
+
+
+def test_a_frame_looks_the_same_alone_and_among_others(home: Home) -> None:
+    frames = store.read_frames(home, remember(home, "red", 5, seed=3))
+    together = looked_at(frames, DEFAULT)
+    for row in range(5):
+        assert torch.equal(looked_at(frames.slice(row, 1), DEFAULT)[0], together[row])
 
 
 def test_training_goes_on_from_a_parent(home: Home) -> None:
