@@ -56,21 +56,38 @@ class Home:
         """One small file per remembered video, written last: what has one is complete."""
         return self.root / "memory" / "index"
 
+    @property
+    def all_manifests(self) -> UPath:
+        return self.root / "manifests"
+
     def manifest(self, sha: str) -> UPath:
-        return self.root / "manifests" / f"{sha}.json"
+        return self.all_manifests / f"{sha}.json"
 
     @property
     def current_manifest(self) -> UPath:
-        return self.root / "manifests" / "current"
+        return self.all_manifests / "current"
+
+    @property
+    def forgotten(self) -> UPath:
+        """One small file per video that was forgotten on purpose, written first."""
+        return self.root / "forgotten"
+
+    @property
+    def all_models(self) -> UPath:
+        return self.root / "models"
 
     def models(self, model: str) -> UPath:
-        return self.root / "models" / model
+        return self.all_models / model
+
+    @property
+    def all_embeddings(self) -> UPath:
+        return self.root / "embeddings"
 
     def embeddings(self, checkpoint: str, video: str) -> UPath:
-        return self.root / "embeddings" / checkpoint / f"{video}.parquet"
+        return self.all_embeddings / checkpoint / f"{video}.parquet"
 
     def ground(self, checkpoint: str, video: str) -> UPath:
-        return self.root / "embeddings" / checkpoint / "ground" / f"{video}.parquet"
+        return self.all_embeddings / checkpoint / "ground" / f"{video}.parquet"
 
     def pairs(self, sha: str) -> UPath:
         return self.root / "pairs" / f"{sha}.parquet"

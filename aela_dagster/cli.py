@@ -226,13 +226,15 @@ def trace(
         f"silent above {generation.threshold:.3f})"
     )
     leaning = tree.add("leans on")
+    gone = {video: f", [red]forgotten[/] {when}" for video, when in found.forgotten.items()}
     leaning.add(
         f"clip {row['clip_video']} {row['clip_start_s']:.2f}-{row['clip_end_s']:.2f} s "
-        "(nearest remembered word)"
+        f"(nearest remembered word){gone.get(row['clip_video'], '')}"
     )
     for frame in row["frames"]:
         leaning.add(
-            f"frame {frame['video']} {frame['time_s']:.2f} s (similarity {frame['similarity']:.3f})"
+            f"frame {frame['video']} {frame['time_s']:.2f} s "
+            f"(similarity {frame['similarity']:.3f}){gone.get(frame['video'], '')}"
         )
     origin = tree.add(f"generation {generation.sha} (published {generation.created})")
     for model, checkpoint in found.checkpoints.items():
@@ -245,7 +247,9 @@ def trace(
         f"{found.manifest.frames} frames, {found.manifest.clips} clips"
     )
     for entry in found.manifest.entries:
-        manifest.add(f"{entry.video}: {entry.frames} frames, {entry.clips} clips")
+        manifest.add(
+            f"{entry.video}: {entry.frames} frames, {entry.clips} clips{gone.get(entry.video, '')}"
+        )
     console.print(tree, highlight=False)
 
 

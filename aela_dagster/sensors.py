@@ -15,6 +15,7 @@ from upath import UPath
 
 from aela.memory import manifest as manifests
 from aela.memory import store, videos
+from aela.memory.forget import all_forgotten
 from aela.memory.videos import ROLES, Role, Video
 from aela.mimicry import generation as generations
 from aela.mimicry.predict import predicted
@@ -162,7 +163,10 @@ def learning(context: dg.SensorEvaluationContext, memory: Memory) -> dg.RunReque
             f"Learning from this memory failed {MOST_TRIES} times; see why in the runs of the job "
             "learn, then launch it by hand or drop in another video."
         )
-    return dg.RunRequest(run_key=f"{manifest.sha}:{tries}", tags=tags)
+    # What is forgotten may bring an older memory back: it is learned anew.
+    return dg.RunRequest(
+        run_key=f"{manifest.sha}:{current.sha if current else ''}:{tries}", tags=tags
+    )
 
 
 @dg.sensor(
@@ -221,7 +225,8 @@ def reporting(context: dg.SensorEvaluationContext, memory: Memory) -> dg.RunRequ
     metrics = home.evaluation(generation.sha) / "metrics.json"
     if metrics.exists() and read_json(metrics)["predicted"] == done:
         return dg.SkipReason("The report of the current generation is up to date.")
-    tags = {PREDICTED_TAG: sha256(canonical_json([generation.sha, done]))}
+    shown = [generation.sha, done, sorted(all_forgotten(home))]
+    tags = {PREDICTED_TAG: sha256(canonical_json(shown))}
     tries = _tries(context, evaluate.name, tags)
     if tries >= MOST_TRIES:
         return dg.SkipReason(f"The report failed {MOST_TRIES} times; see the runs of evaluate.")

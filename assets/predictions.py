@@ -4,6 +4,7 @@ import dagster as dg
 import numpy as np
 
 from aela.memory import store, videos
+from aela.memory.manifest import ChangedMemory
 from aela.mimicry import predict as predictions_of
 from assets import common
 from resources.compute import Compute
@@ -109,6 +110,12 @@ def spoken_video(
         )
     with common.plain_failures():
         table = predictions_of.read_predictions(home, key, generation.sha)
+        gone = predictions_of.forgotten_in(home, table)
+        if gone:
+            raise ChangedMemory(
+                f"The predictions of {key} lean on {', '.join(gone)}, forgotten since; materialize "
+                "the asset predictions of it again first."
+            )
         with videos.local_copy(home, videos.find(home, key)) as source:
             make_spoken_video(source, table, home, target)
     return dg.MaterializeResult(

@@ -16,6 +16,7 @@ from aela.learning import checkpoints
 from aela.learning import loop as training
 from aela.learning.checkpoints import Checkpoint
 from aela.memory import manifest as manifests
+from aela.memory.forget import all_forgotten
 from aela.memory.manifest import EmptyMemory
 from aela.mimicry import generation as generations
 from aela.presets import preset
@@ -64,12 +65,15 @@ def _train(pipes: PipesContext) -> None:
 def _parent(home: Home, model: str, settings: object) -> Checkpoint | None:
     """The checkpoint that speaks now, if it was built with the same settings (its budget aside).
 
-    Not simply the last one: that may have failed its checks.
+    Not simply the last one: that may have failed its checks. And none that learned from what was
+    forgotten since.
     """
     generation = generations.current(home)
     if generation is None or model not in checkpoints.MODELS:
         return None
     parent = checkpoints.read(home, model, getattr(generation, model))
+    if any(parent.sha in f.checkpoints.get(model, ()) for f in all_forgotten(home).values()):
+        return None
     wanted = checkpoints.settings_dict(settings)
     return parent if {**parent.card.settings, "budget": wanted["budget"]} == wanted else None
 

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aela.learning.checkpoints import Checkpoint
+from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.memory.manifest import Manifest
 from aela.storage import Home, atomic, canonical_json, sha256
@@ -77,6 +78,9 @@ def make_pairs(
 
 
 def read_pairs(home: Home, sha: str) -> pa.Table:
-    """The pairs table of that hash, with the columns of `PAIRS`."""
+    """The pairs table of that hash, with the columns of `PAIRS`, without forgotten videos."""
     with home.pairs(sha).open("rb") as file:
-        return pq.read_table(file)
+        table = pq.read_table(file)
+    videos = table["video"]
+    kept = {v for v in videos.unique().to_pylist() if not manifests.forgotten(home, v)}
+    return table.filter(pa.array([video in kept for video in videos.to_pylist()], pa.bool_()))

@@ -62,7 +62,7 @@ def evaluate(home: Home, mimic: Mimic, window_s: float) -> Evaluation:
     Args:
         window_s: how far apart a frame and a clip of one moment are at most.
     """
-    learned = manifests.read(home, mimic.generation.manifest)
+    learned = manifests.remaining(home, manifests.read(home, mimic.generation.manifest))
     watched = Manifest(
         tuple(
             Entry(e.video, e.content, e.frames, e.clips)

@@ -13,6 +13,7 @@ from aela.evaluation.report import Glance, Labelled, LearnedWord, ReportData, Wa
 from aela.evaluation.window import look_through, numbers, place
 from aela.learning import checkpoints, embeddings
 from aela.learning.checkpoints import MODELS
+from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.mimicry.predict import predicted, read_predictions
 from aela.mimicry.recall import Mimic
@@ -150,6 +151,8 @@ def _looks(
 def _watched(home: Home, generation: str) -> list[WatchedVideo]:
     @cache
     def jpegs(video: str) -> dict[float, bytes]:
+        if manifests.forgotten(home, video):
+            return {}
         frames = store.read_frames(home, video, ["time_s", "jpeg"])
         return dict(zip(frames["time_s"].to_pylist(), frames["jpeg"].to_pylist(), strict=True))
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
+from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.memory.manifest import Entry, Manifest
 from aela.storage import Home, atomic
@@ -74,9 +75,14 @@ def read(home: Home, checkpoint: str, video: str, sense: Sense = "frame") -> np.
 def gather(
     home: Home, checkpoint: str, manifest: Manifest, sense: Sense
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """All embeddings of a manifest [rows, d], and each video's first row among them."""
+    """All embeddings of a manifest [rows, d], and each video's first row among them.
+
+    Raises:
+        ChangedMemory: one of its videos was forgotten.
+    """
     parts, offsets, row = [], {}, 0
     for entry in manifest.entries:
+        manifests.check(home, entry)
         if _rows(entry, sense):
             parts.append(read(home, checkpoint, entry.video, sense))
             offsets[entry.video] = row

@@ -95,6 +95,29 @@ def read(home: Home, sha: str) -> Manifest:
     return Manifest(tuple(Entry(**entry) for entry in read_json(path)))
 
 
+def forgotten(home: Home, video: str) -> bool:
+    """Whether a video was forgotten on purpose; its key is never given again."""
+    return (home.forgotten / f"{video}.json").exists()
+
+
+def remaining(home: Home, manifest: Manifest) -> Manifest:
+    """The manifest without the videos that were forgotten: what may still be shown of it."""
+    gone = {path.stem for path in home.forgotten.glob("*.json")}
+    return Manifest(tuple(entry for entry in manifest.entries if entry.video not in gone))
+
+
+def check(home: Home, entry: Entry) -> None:
+    """
+    Raises:
+        ChangedMemory: memory holds other rows of a video than the entry names, or none any more.
+    """
+    if store.content(home, entry.video) != entry.content:
+        happened = "forgotten" if forgotten(home, entry.video) else "captured anew"
+        raise ChangedMemory(
+            f"{entry.video} was {happened} since this was learned; run the job `learn`."
+        )
+
+
 def rows(
     home: Home,
     manifest: Manifest,
@@ -104,13 +127,10 @@ def rows(
     """`(video, its frames or clips)` for each entry that has any, in the manifest's order.
 
     Raises:
-        ChangedMemory: memory holds other rows of a video than the manifest names.
+        ChangedMemory: memory holds other rows of a video than the manifest names, or none any more.
     """
     for entry in manifest.entries:
-        if store.content(home, entry.video) != entry.content:
-            raise ChangedMemory(
-                f"{entry.video} was captured anew since this was learned; run the job `learn`."
-            )
+        check(home, entry)
         if sense == "frame" and entry.frames:
             yield entry.video, store.read_frames(home, entry.video, columns)
         if sense == "clip" and entry.clips:

@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -73,7 +74,7 @@ def take_in(home: Home, source: UPath, role: Role, *, move: bool) -> Video:
     if size == 0:
         raise ValueError(f"{source.name!r} is empty (0 bytes); copy it again.")
     sha = sha256_file(source)
-    video = _key_of(home, sha) or key(source.name, sha)
+    video = _key_of(home, sha) or _new_key(home, source.name, sha)
     record = home.videos / f"{video}.json"
     suffix = source.suffix.lower() if re.fullmatch(r"\.\w{1,8}", source.suffix) else ""
     target = home.videos / "files" / f"{video}{suffix}"
@@ -96,10 +97,22 @@ def take_in(home: Home, source: UPath, role: Role, *, move: bool) -> Video:
     return result
 
 
+def _new_key(home: Home, name: str, sha: str) -> str:
+    """A key that no video has or had: after forgetting, the same file is `<stem>_2-<hash>`."""
+    stem, digits = key(name, sha).rsplit("-", 1)
+    stems = chain([stem], (f"{stem}_{number}" for number in count(2)))
+    keys = (f"{stem}-{digits}" for stem in stems)
+    return next(video for video in keys if not (home.forgotten / f"{video}.json").exists())
+
+
 def _key_of(home: Home, sha: str) -> str | None:
-    """The key under which the same content is known already, whatever its name was."""
+    """The key under which the same content is known already, whatever its name was.
+
+    Not one that was forgotten: what is dropped again after that is another video.
+    """
     for record in home.videos.glob(f"*-{sha[:HASH_DIGITS]}.json"):
-        if _read(record).sha256 == sha:
+        forgotten = (home.forgotten / record.name).exists()
+        if not forgotten and _read(record).sha256 == sha:
             return record.stem
     return None
 

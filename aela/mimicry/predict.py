@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
+from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.storage import Home, atomic, write_bytes
 
@@ -94,6 +95,13 @@ def read_predictions(home: Home, video: str, generation: str) -> pa.Table:
     """The predictions table, with the columns of `PREDICTIONS`."""
     with home.predictions(video, generation).open("rb") as file:
         return pq.read_table(file)
+
+
+def forgotten_in(home: Home, table: pa.Table) -> list[str]:
+    """The forgotten videos that a predictions table leans on."""
+    named = set(table["clip_video"].to_pylist())
+    named |= {frame["video"] for frames in table["frames"].to_pylist() for frame in frames}
+    return sorted(video for video in named if manifests.forgotten(home, video))
 
 
 def predicted(home: Home, generation: str) -> list[str]:

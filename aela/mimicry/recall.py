@@ -9,6 +9,7 @@ import torch
 from aela.association.associator import Associator, load_associator
 from aela.learning import embeddings
 from aela.memory import manifest as manifests
+from aela.memory.manifest import EmptyMemory
 from aela.mimicry.generation import Generation
 from aela.mimicry.novelty import nearest, novelty
 from aela.mimicry.settings import MimicrySettings
@@ -42,8 +43,18 @@ class Remembering:
 def load_remembering(
     home: Home, manifest_sha: str, image_encoder: str, word_autoencoder: str
 ) -> Remembering:
-    """Read the embeddings and times of everything a manifest names."""
-    manifest = manifests.read(home, manifest_sha)
+    """Read the embeddings and times of everything a manifest names and that was not forgotten.
+
+    Raises:
+        ChangedMemory: memory holds other rows than the manifest names.
+        EmptyMemory: no frame or no clip of it is left.
+    """
+    manifest = manifests.remaining(home, manifests.read(home, manifest_sha))
+    if not manifest.frames or not manifest.clips:
+        raise EmptyMemory(
+            "All that the current generation had learned from was forgotten; learn from other "
+            "videos first."
+        )
     frames, clips = [], []
     for video, table in manifests.rows(home, manifest, "frame", ["time_s"]):
         frames.append(table.append_column("video", pa.array([video] * len(table))))

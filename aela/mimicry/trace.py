@@ -8,6 +8,7 @@ from upath import UPath
 from aela.learning import checkpoints
 from aela.learning.checkpoints import MODELS, Checkpoint
 from aela.memory import manifest as manifests
+from aela.memory.forget import all_forgotten
 from aela.memory.manifest import Manifest
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
@@ -21,13 +22,17 @@ class UnknownPrediction(LookupError):
 
 @dataclass(frozen=True)
 class Trace:
-    """One prediction and all it was learned from; `row` has the columns of `PREDICTIONS`."""
+    """One prediction and all it was learned from; `row` has the columns of `PREDICTIONS`.
+
+    `forgotten` holds, of the videos in the manifest, those that were forgotten since, and when.
+    """
 
     video: str
     row: dict[str, Any]
     generation: Generation
     checkpoints: dict[str, Checkpoint]
     manifest: Manifest
+    forgotten: dict[str, str]
 
 
 def watched(home: Home) -> dict[str, list[UPath]]:
@@ -60,6 +65,11 @@ def trace(home: Home, prediction: str) -> Trace:
     except ValueError:
         videos = []
         seconds = 0.0
+    gone = {video: record.forgotten for video, record in all_forgotten(home).items()}
+    if not videos and name in gone:
+        raise UnknownPrediction(
+            f"{name} was forgotten on {gone[name]}, and what was predicted for it with it."
+        )
     if len(videos) != 1:
         known = ", ".join(tables) or "no video yet: run `aela watch VIDEO` first"
         raise UnknownPrediction(
@@ -74,10 +84,12 @@ def trace(home: Home, prediction: str) -> Trace:
     if not rows:
         raise UnknownPrediction(f"{video} has no sharp frame, so nothing was predicted for it.")
     row = min(rows, key=lambda row: abs(row["time_s"] - seconds))
+    manifest = manifests.read(home, row["manifest"])
     return Trace(
         video,
         row,
         generations.read(home, row["generation"]),
         {model: checkpoints.read(home, model, row[model]) for model in MODELS},
-        manifests.read(home, row["manifest"]),
+        manifest,
+        {entry.video: gone[entry.video] for entry in manifest.entries if entry.video in gone},
     )

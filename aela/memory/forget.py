@@ -1,0 +1,226 @@
+"""Forgetting a video on purpose: all that shows or says it goes, and the fact of it stays.
+
+The record `forgotten/<video>.json` is written first. From then on nobody reads the video's rows,
+and whatever was interrupted afterwards is finished by forgetting it again. Checkpoints are
+immutable: those that learned from it are named in the record, and no training goes on from them.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow.parquet as pq
+from upath import UPath
+
+from aela.memory import manifest as manifests
+from aela.memory import store, videos
+from aela.memory.cache import Cache
+from aela.memory.videos import UnknownVideo
+from aela.storage import Home, read_json, write_json
+
+LEANS_ON = ["clip_video", "frames"]  # columns of predictions that name remembered moments
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What is still known of a forgotten video.
+
+    Attributes:
+        content: the hash of its rows, None if it was never ingested; frames, clips: their numbers.
+        sha256, file, added: as on its record.
+        forgotten: when.
+        checkpoints: by model, those that learned from it, from embeddings of it or from a parent
+            that did; generations: those of such checkpoints or with it in memory.
+        reports: generations whose reports show it: these, and those that watched it.
+        leaning: by video, how many predictions of others name a moment of it.
+    """
+
+    video: str
+    sha256: str
+    file: str
+    added: str
+    content: str | None
+    frames: int
+    clips: int
+    forgotten: str
+    checkpoints: dict[str, list[str]] = field(default_factory=dict)
+    generations: list[str] = field(default_factory=list)
+    reports: list[str] = field(default_factory=list)
+    leaning: dict[str, int] = field(default_factory=dict)
+
+
+def all_forgotten(home: Home) -> dict[str, Forgotten]:
+    """What was forgotten on purpose, by key."""
+    if not home.forgotten.exists():
+        return {}
+    records = [Forgotten(**read_json(path)) for path in home.forgotten.glob("*.json")]
+    return {record.video: record for record in sorted(records, key=lambda r: r.forgotten)}
+
+
+def find(home: Home, name: str) -> str:
+    """The key of a known video, or of a forgotten one, from a unique start of it.
+
+    Raises:
+        UnknownVideo: none or several start so.
+    """
+    known = sorted(video.video for video in videos.known(home))
+    for keys in (known, sorted(all_forgotten(home))):
+        if name in keys:
+            return name
+        matching = [key for key in keys if name and key.startswith(name)]
+        if len(matching) > 1:
+            raise UnknownVideo(
+                f"{name!r} is the start of several videos ({', '.join(matching[:5])}); write more "
+                "of the one that is meant."
+            )
+        if matching:
+            return matching[0]
+    raise UnknownVideo(f"There is no video {name!r} in {home.root}; `aela memory ls` lists all.")
+
+
+def forget(home: Home, video: str, step: Callable[[str], None] = lambda name: None) -> Forgotten:
+    """Forget a video; whatever an interrupted forgetting has left is removed, too.
+
+    Its own file, rows, rejections, embeddings, predictions and cached pictures go, and what shows
+    its moments elsewhere: spoken videos whose predictions lean on it, and reports of generations
+    that learned from it. Predictions of other videos stay, and so do manifests.
+
+    Args:
+        video: its whole key.
+        step: told each kind of thing before it goes.
+
+    Raises:
+        UnknownVideo: there is no such video and never was.
+    """
+    path = home.forgotten / f"{video}.json"
+    if path.exists():
+        record = Forgotten(**read_json(path))
+    else:
+        record = _record(home, video)
+        write_json(path, asdict(record))
+    for name, things in _of(home, record):
+        step(name)
+        for thing in things:
+            _remove(thing)
+    step("cache")
+    if record.content:
+        Cache.of(home).forget(record.content)
+    return record
+
+
+def left(home: Home, record: Forgotten) -> list[UPath]:
+    """What an interrupted forgetting has left behind."""
+    return [thing for _, things in _of(home, record) for thing in things if thing.exists()]
+
+
+def _of(home: Home, record: Forgotten) -> Iterator[tuple[str, list[UPath]]]:
+    """Kinds of things that go, in the order in which they do.
+
+    The video's record first, so that nobody asks to ingest it again.
+    """
+    video = record.video
+    yield "record", [home.videos / f"{video}.json", home.index / f"{video}.json"]
+    rows = [home.frames(video), home.clips(video), home.rejections(video)]
+    yield "rows", [*rows, *(thing for path in rows for thing in _unfinished(path))]
+    folders = home.all_embeddings.iterdir() if home.all_embeddings.exists() else []
+    checkpoints = [folder.name for folder in folders]
+    yield (
+        "embeddings",
+        [
+            of(checkpoint, video)
+            for checkpoint in checkpoints
+            for of in (home.embeddings, home.ground)
+        ],
+    )
+    yield "predictions", [home.all_predictions / video]
+    spoken = [
+        home.predictions(other, generation).with_suffix(".mp4")
+        for other in record.leaning
+        for generation in record.generations
+    ]
+    yield "spoken videos", spoken
+    yield "reports", [home.evaluation(generation) for generation in record.reports]
+    yield "file", [home.root / record.file, *_unfinished(home.root / record.file)]
+
+
+def _unfinished(path: UPath) -> list[UPath]:
+    """What a killed process has left of writing a file."""
+    return list(path.parent.glob(f".{path.name[:64]}.*")) if path.parent.exists() else []
+
+
+def _remove(thing: UPath) -> None:
+    if thing.is_dir():
+        thing.fs.rm(thing.path, recursive=True)
+    else:
+        thing.unlink(missing_ok=True)
+
+
+def _record(home: Home, video: str) -> Forgotten:
+    record = videos.find(home, video)
+    entry = next((e for e in store.remembered(home) if e.video == video), None)
+    held = {
+        path.stem
+        for path in home.all_manifests.glob("*.json")
+        if any(e.video == video for e in manifests.read(home, path.stem).entries)
+    }
+    checkpoints = _learned_from(home, held)
+    shas = {sha for found in checkpoints.values() for sha in found}
+    generations = [
+        path.stem
+        for path in home.generations.glob("*.json")
+        if (values := read_json(path))["manifest"] in held
+        or shas.intersection(map(str, values.values()))
+    ]
+    watched_by = {path.stem for path in (home.all_predictions / video).glob("*.parquet")}
+    return Forgotten(
+        video=video,
+        sha256=record.sha256,
+        file=record.file,
+        added=record.added,
+        content=entry.content if entry else None,
+        frames=entry.frames if entry else 0,
+        clips=entry.clips if entry else 0,
+        forgotten=datetime.now(UTC).isoformat(timespec="seconds"),
+        checkpoints=checkpoints,
+        generations=sorted(generations),
+        reports=sorted({*generations, *watched_by}),
+        leaning=_leaning(home, video),
+    )
+
+
+def _learned_from(home: Home, held: set[str]) -> dict[str, list[str]]:
+    """Checkpoints by model that were trained on one of the manifests, or on top of such ones."""
+    cards: dict[str, dict[str, Any]] = {
+        path.stem: read_json(path) for path in home.all_models.glob("*/*.json")
+    }
+    marked = {sha for sha, card in cards.items() if card["manifest"] in held}
+    while more := {
+        sha
+        for sha, card in cards.items()
+        if sha not in marked and marked.intersection({card["parent"], *card["inputs"].values()})
+    }:
+        marked |= more
+    found: dict[str, list[str]] = {}
+    for sha in sorted(marked):
+        found.setdefault(cards[sha]["model"], []).append(sha)
+    return found
+
+
+def _leaning(home: Home, video: str) -> dict[str, int]:
+    """How many predictions of each other video name a moment of this one."""
+    counts: dict[str, int] = {}
+    for path in home.all_predictions.glob("*/*.parquet"):
+        if path.parent.name == video:
+            continue
+        with path.open("rb") as file:
+            rows = pq.read_table(file, columns=LEANS_ON).to_pylist()
+        number = sum(names_moment_of(row, {video}) for row in rows)
+        if number:
+            counts[path.parent.name] = counts.get(path.parent.name, 0) + number
+    return dict(sorted(counts.items()))
+
+
+def names_moment_of(prediction: dict[str, Any], of: set[str]) -> bool:
+    """Whether a row of predictions leans on a clip or a frame of one of these videos."""
+    return prediction["clip_video"] in of or any(f["video"] in of for f in prediction["frames"])
