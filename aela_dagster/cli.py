@@ -19,6 +19,8 @@ from aela.memory.videos import UnknownVideo
 from aela.mimicry.generation import UnknownGeneration
 from aela.mimicry.trace import UnknownPrediction
 from aela.storage import Home
+from aela_dagster import memory_cli
+from aela_dagster.options import HomeOption
 from aela_dagster.runs import RunFailed, Runner, prepare_dagster
 
 app = typer.Typer(
@@ -27,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+app.add_typer(memory_cli.app, name="memory")
 console = Console()
 
 USER_ERRORS = (
@@ -43,10 +46,6 @@ USER_ERRORS = (
     ValueError,
 )
 
-HomeOption = Annotated[
-    str | None,
-    typer.Option("--home", help="Data folder; without it `$AELA_HOME`, else `./data`."),
-]
 PresetOption = Annotated[
     str,
     typer.Option(

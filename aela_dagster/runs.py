@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 from upath import UPath
 
 from aela.memory import videos
@@ -97,6 +99,21 @@ class Runner:
         video = videos.take_in(self.home, UPath(source), role, move=move)
         self.instance.add_dynamic_partitions(common.videos.name or "", [video.video])
         return video
+
+    def ready_to_forget(self, video: str) -> None:
+        """
+        Raises:
+            ValueError: a run is busy with the video.
+        """
+        busy = dg.RunsFilter(tags={PARTITION_NAME_TAG: video}, statuses=NOT_FINISHED_STATUSES)
+        if self.instance.get_runs(busy, limit=1):
+            raise ValueError(f"A run is busy with {video}; wait until it ends, or cancel it.")
+
+    def forget(self, video: str) -> None:
+        """Delete the partition of a video and its runs, whose logs show pictures of it."""
+        for run in self.instance.get_runs(dg.RunsFilter(tags={PARTITION_NAME_TAG: video})):
+            self.instance.delete_run(run.run_id)
+        self.instance.delete_dynamic_partition(common.videos.name or "", video)
 
 
 def _why(result: dg.ExecuteInProcessResult) -> str:

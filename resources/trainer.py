@@ -16,7 +16,7 @@ from aela.learning import checkpoints
 from aela.learning import loop as training
 from aela.learning.checkpoints import Checkpoint
 from aela.memory import manifest as manifests
-from aela.memory.forget import all_forgotten
+from aela.memory.forget import marked
 from aela.memory.manifest import EmptyMemory
 from aela.mimicry import generation as generations
 from aela.presets import preset
@@ -72,7 +72,7 @@ def _parent(home: Home, model: str, settings: object) -> Checkpoint | None:
     if generation is None or model not in checkpoints.MODELS:
         return None
     parent = checkpoints.read(home, model, getattr(generation, model))
-    if any(parent.sha in f.checkpoints.get(model, ()) for f in all_forgotten(home).values()):
+    if marked(home, model, parent.sha, parent.card.manifest):
         return None
     wanted = checkpoints.settings_dict(settings)
     return parent if {**parent.card.settings, "budget": wanted["budget"]} == wanted else None

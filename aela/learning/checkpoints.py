@@ -57,17 +57,25 @@ def code_version() -> str:
 
 
 def save(home: Home, card: Card, tensors: "dict[str, torch.Tensor]") -> Checkpoint:
-    """Write weights and card.
-
-    The name is the SHA-256 of the weights together with what they were trained from, so equal
-    weights trained on another manifest are another checkpoint.
-    """
+    """Write weights and card, under `name_of` them."""
     from safetensors.torch import save as to_bytes
 
     card = dataclasses.replace(
         card, code_version=code_version(), created=datetime.now(UTC).isoformat(timespec="seconds")
     )
     weights = to_bytes({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+    sha = name_of(card, weights)
+    folder = home.models(card.model)
+    write_bytes(folder / f"{sha}.safetensors", weights)
+    write_json(folder / f"{sha}.json", dataclasses.asdict(card))
+    return Checkpoint(sha, card)
+
+
+def name_of(card: Card, weights: bytes) -> str:
+    """The SHA-256 of the weights' file together with what they were trained from.
+
+    Equal weights trained on another manifest are another checkpoint.
+    """
     origin = {
         "model": card.model,
         "settings": card.settings,
@@ -77,11 +85,7 @@ def save(home: Home, card: Card, tensors: "dict[str, torch.Tensor]") -> Checkpoi
         "inputs": card.inputs,
         "weights": sha256(weights),
     }
-    sha = sha256(canonical_json(origin))
-    folder = home.models(card.model)
-    write_bytes(folder / f"{sha}.safetensors", weights)
-    write_json(folder / f"{sha}.json", dataclasses.asdict(card))
-    return Checkpoint(sha, card)
+    return sha256(canonical_json(origin))
 
 
 def read(home: Home, model: str, sha: str) -> Checkpoint:

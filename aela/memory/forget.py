@@ -109,6 +109,14 @@ def forget(home: Home, video: str, step: Callable[[str], None] = lambda name: No
     return record
 
 
+def marked(home: Home, model: str, checkpoint: str, manifest: str) -> bool:
+    """Whether a checkpoint, trained on that manifest, learned from something forgotten since."""
+    if any(checkpoint in r.checkpoints.get(model, ()) for r in all_forgotten(home).values()):
+        return True
+    seen = manifests.read(home, manifest)
+    return manifests.remaining(home, seen) != seen
+
+
 def left(home: Home, record: Forgotten) -> list[UPath]:
     """What an interrupted forgetting has left behind."""
     return [thing for _, things in _of(home, record) for thing in things if thing.exists()]

@@ -81,11 +81,7 @@ class _Table:
     def add(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
         self.count += 1
-        spelled = {
-            name: sha256(value) if isinstance(value, bytes) else value
-            for name, value in row.items()
-        }
-        self.sha = sha256(self.sha.encode() + canonical_json(spelled))
+        self.sha = _grown(self.sha, row, self.schema)
         if len(self.rows) == ROWS_PER_GROUP:
             self.flush()
 
@@ -97,6 +93,19 @@ class _Table:
     def close(self) -> None:
         self.flush()
         self.writer.close()
+
+
+def _grown(sha: str, row: dict[str, Any], schema: pa.Schema) -> str:
+    """The running hash with one more row, of the values as they are stored."""
+    spelled = {}
+    for column in schema:
+        value = row[column.name]
+        if isinstance(value, bytes):
+            value = sha256(value)
+        elif pa.types.is_floating(column.type) and value is not None:
+            value = float(np.float32(value) if column.type == pa.float32() else value)
+        spelled[column.name] = value
+    return sha256(sha.encode() + canonical_json(spelled))
 
 
 def remember(home: Home, video: Video, senses: Iterable[Frame | Clip | Rejection]) -> Remembered:
@@ -130,7 +139,7 @@ def remember(home: Home, video: Video, senses: Iterable[Frame | Clip | Rejection
     entry = Remembered(
         video.video,
         video.roles,
-        sha256((frames.sha + clips.sha).encode()),
+        _content(frames.sha, clips.sha),
         frames.count,
         clips.count,
         counts["frame"],
@@ -140,6 +149,10 @@ def remember(home: Home, video: Video, senses: Iterable[Frame | Clip | Rejection
     written = {name: value for name, value in asdict(entry).items() if name != "roles"}
     write_json(home.index / f"{video.video}.json", written)
     return entry
+
+
+def _content(frames: str, clips: str) -> str:
+    return sha256((frames + clips).encode())
 
 
 def _frame_row(frame: Frame) -> dict[str, Any]:
@@ -204,6 +217,26 @@ def content(home: Home, video: str) -> str | None:
     """The hash of the rows that memory holds of a video now."""
     path = home.index / f"{video}.json"
     return read_json(path)["content"] if path.exists() else None
+
+
+def recomputed(home: Home, video: str) -> str:
+    """The hash of the rows that lie in memory, row by row: `content`, if they are as written.
+
+    Raises:
+        UnknownVideo: memory has no frames or no clips of it.
+    """
+    shas = []
+    for path, schema in ((home.frames(video), FRAMES), (home.clips(video), CLIPS)):
+        sha = sha256(b"")
+        try:
+            with path.open("rb") as file:
+                for batch in pq.ParquetFile(file).iter_batches(ROWS_PER_GROUP):
+                    for row in batch.to_pylist():
+                        sha = _grown(sha, row, schema)
+        except FileNotFoundError:
+            raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.") from None
+        shas.append(sha)
+    return _content(*shas)
 
 
 def read_frames(home: Home, video: str, columns: list[str] | None = None) -> pa.Table:
