@@ -52,7 +52,8 @@ def ls(
         )
         return
     names = ("video", "role", "frames", "clips", "seconds", "added")
-    table = Table(*(Column(name, no_wrap=True) for name in names), "left out", box=SIMPLE)
+    columns = [Column(name, no_wrap=True) for name in names]
+    table = Table(*columns, "left out", box=SIMPLE, padding=(0, 1, 0, 0))
     for row in listed:
         left_out = {**row["frame_rejections"], **row["clip_rejections"]}
         table.add_row(

@@ -1,10 +1,27 @@
 """Media and homes that several tests share."""
 
+import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
+import pyarrow as pa
 import pytest
+import torch
+from PIL import Image
+from upath import UPath
 
+from aela.association.pairs import make_pairs
+from aela.capture import Clip, Frame, Rejection
+from aela.learning import checkpoints, embeddings
+from aela.learning.checkpoints import MODELS, Card, Checkpoint
+from aela.memory import manifest as manifests
+from aela.memory import store, videos
+from aela.memory.videos import Role
+from aela.mimicry import generation as generations
+from aela.mimicry import predict
+from aela.mimicry.generation import Generation
 from aela.nursery import NurserySettings, make_nursery
 from aela.storage import Home
 
@@ -45,3 +62,97 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nursery")
     make_nursery(folder, SMALL)
     return folder
+
+
+@dataclass(frozen=True)
+class Life:
+    """A home in which a cup and a pen were learned and one video was watched, all by made-up
+    networks: the keys of the videos, and the generation that speaks.
+    """
+
+    home: Home
+    cup: str
+    pen: str
+    watched: str
+    generation: Generation
+
+    def remember(self, name: str, role: Role) -> str:
+        return remember(self.home, name, role)
+
+    def learn(self) -> Generation:
+        return learn(self.home)
+
+
+def remember(home: Home, name: str, role: Role) -> str:
+    """A video of three frames, two clips and a rejection."""
+    source = UPath(home.root / "outside" / f"{name}.mp4")
+    source.parent.mkdir(parents=True, exist_ok=True)
+    source.write_bytes(f"the {name}".encode())
+    video = videos.take_in(home, source, role, move=False)
+    views, tone = np.zeros((2, 12, 16, 3), np.uint8), np.sin(np.arange(44_100) / 20) / 2
+    senses: list[Frame | Clip | Rejection] = [Rejection("frame", 3.0, 3.0, "blurry", 0.2)]
+    for second in range(3):
+        buffer = io.BytesIO()
+        Image.new("RGB", (32, 24), (60 * second, len(name), 9)).save(buffer, "JPEG")
+        senses.append(Frame(float(second), buffer.getvalue(), 32, 24, 0.1, views))
+    senses += [Clip(s, s + 0.7, tone.astype(np.float32), 0.1, -20.3, 30.1) for s in (0.1, 2.1)]
+    store.remember(home, video, senses)
+    return video.video
+
+
+def learn(home: Home) -> Generation:
+    """Made-up checkpoints, embeddings and predictions of all that is remembered now."""
+    manifest, made = manifests.take(home), dict[str, Checkpoint]()
+    manifests.set_current(home, manifest)
+    for model in MODELS:
+        card = Card(model, {}, 0, manifest.sha, inputs={k: v.sha for k, v in made.items()})
+        made[model] = checkpoints.save(home, card, {"w": torch.ones(2)})
+        checkpoints.set_current(home, made[model])
+    random = np.random.default_rng(0)
+    for entry in manifest.entries:
+        of = (home, made["image_encoder"].sha, entry.video, entry.content)
+        embeddings.write(*of, embeddings.unit(random.normal(size=(3, 4))))
+        embeddings.write(*of, embeddings.unit(random.normal(size=(1, 4))), "ground")
+        of = (home, made["word_autoencoder"].sha, entry.video, entry.content)
+        embeddings.write(*of, random.normal(size=(2, 3)))
+    pairs = make_pairs(home, manifest, made["image_encoder"], made["word_autoencoder"], 1.0)
+    shas = {model: checkpoint.sha for model, checkpoint in made.items()}
+    generation = Generation(**shas, pairs=pairs, manifest=manifest.sha, threshold=0.5)
+    generations.publish(home, generation)
+    names = [entry.video for entry in manifest.entries]
+    for entry in store.remembered(home, "watch"):
+        path = home.predictions(entry.video, generation.sha)
+        sound = path.with_suffix("") / "00000.flac"
+        sound.parent.mkdir(parents=True, exist_ok=True)
+        sound.write_bytes(store.to_flac(np.zeros(100, np.float32)))
+        rows = [
+            {
+                "time_s": float(second),
+                "said": second == 0,
+                "confidence": 0.5,
+                "novelty": 0.1,
+                "sound": home.relative(sound) if second == 0 else None,
+                "clip_video": names[0 if second == 0 else -1],
+                "clip_start_s": 0.1,
+                "clip_end_s": 0.8,
+                "frames": [
+                    {"video": names[0 if second < 2 else -1], "time_s": 1.0, "similarity": 0.9}
+                ],
+                "generation": generation.sha,
+                "manifest": manifest.sha,
+                **shas,
+            }
+            for second in range(3)
+        ]
+        predict.write(pa.Table.from_pylist(rows, schema=predict.PREDICTIONS), path)
+        path.with_suffix(".mp4").write_bytes(b"shows what it remembered")
+    report = home.evaluation(generation.sha) / "report.html"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_bytes(b"shows what it remembered")
+    return generation
+
+
+@pytest.fixture
+def life(home: Home) -> Life:
+    cup, pen = (remember(home, name, "learn") for name in ("cup", "pen"))
+    return Life(home, cup, pen, remember(home, "visit", "watch"), learn(home))
