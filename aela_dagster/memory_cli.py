@@ -41,7 +41,10 @@ def ls(
     where = Home.at(home)
     listed = _listed(where)
     numbers = ("frames", "clips", "clip_seconds")
-    totals = {"videos": len(listed), **{n: sum(row[n] for row in listed) for n in numbers}}
+    totals = {
+        "videos": len(listed),
+        **{n: round(sum(row[n] for row in listed), 3) for n in numbers},
+    }
     gone = list(forgetting.all_forgotten(where).values())
     if as_json:
         print(

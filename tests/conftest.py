@@ -93,7 +93,7 @@ def remember(home: Home, name: str, role: Role) -> str:
     senses: list[Frame | Clip | Rejection] = [Rejection("frame", 3.0, 3.0, "blurry", 0.2)]
     for second in range(3):
         buffer = io.BytesIO()
-        Image.new("RGB", (32, 24), (60 * second, len(name), 9)).save(buffer, "JPEG")
+        Image.new("RGB", (32, 24), (60 * second, sum(name.encode()) % 256, 9)).save(buffer, "JPEG")
         senses.append(Frame(float(second), buffer.getvalue(), 32, 24, 0.1, views))
     senses += [Clip(s, s + 0.7, tone.astype(np.float32), 0.1, -20.3, 30.1) for s in (0.1, 2.1)]
     store.remember(home, video, senses)
