@@ -152,7 +152,8 @@ class FrameChooser:
             )
             least = self.settings.least_sharpness * usual
             if choice.view.sharpness < min(max(least, SURELY_BLURRY), SURELY_SHARP):
-                share = choice.view.sharpness / float(usual)
+                # Nothing but flat pictures around: it is as sharp as they are.
+                share = choice.view.sharpness / float(usual) if usual else 1.0
                 end_s = choice.start_s + self.interval_s
                 yield Rejection("frame", choice.start_s, end_s, "blurry", share)
                 continue
