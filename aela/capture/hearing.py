@@ -189,6 +189,11 @@ class WordFinder:
             self._score(min(len(self.scores) + BLOCK_HOPS, len(self.powers)))
         yield from self._decide(final=True)
 
+    @property
+    def settled_s(self) -> float:
+        """Nothing that starts before this time will be yielded any more."""
+        return self._time_s(self.decided)
+
     def _join(self) -> None:
         if not self.waiting:
             return

@@ -16,6 +16,8 @@ Reason = Literal[
     "too short",  # sound: value: seconds
     "too long",  # the video goes on after the most seconds looked at; value: that limit
     "damaged",  # this part could not be decoded; value: seconds
+    "missing",  # a live source gave nothing; value: seconds
+    "dropped",  # what a live source gave came faster than it was looked at; value: packets
 ]
 
 

@@ -111,6 +111,11 @@ class FrameChooser:
         self._close_interval()
         yield from self._decide(np.inf)
 
+    @property
+    def settled_s(self) -> float:
+        """Nothing that starts before this time will be yielded any more."""
+        return self.choices[0].start_s if self.choices else max(0, self.interval) * self.interval_s
+
     def _scaled(
         self, scaler: VideoReformatter, picture: VideoFrame, shorter_side: int
     ) -> VideoFrame:

@@ -99,6 +99,11 @@ class Sense(ABC):
         end_s = max(end_s, self.end_s)
         return Rejection(self.name, self.end_s, end_s, "damaged", end_s - self.end_s)
 
+    @property
+    @abstractmethod
+    def settled_s(self) -> float:
+        """Nothing that starts before this time will be yielded any more."""
+
     @abstractmethod
     def perceive(
         self, piece: VideoFrame | AudioFrame, time_s: float
@@ -133,6 +138,10 @@ class Sight(Sense):
         self.stream.codec_context.skip_frame = "NONREF" if plenty else "DEFAULT"
         yield from super().take(packet)
 
+    @property
+    def settled_s(self) -> float:
+        return self.chooser.settled_s
+
     def perceive(
         self, piece: VideoFrame | AudioFrame, time_s: float
     ) -> Iterator[Frame | Rejection]:
@@ -154,6 +163,10 @@ class Hearing(Sense):
         self.form: tuple[str, str, int] | None = None
         self.resampler = self._new_resampler()
         self.finder = WordFinder(settings, 0.0)
+
+    @property
+    def settled_s(self) -> float:
+        return self.finder.settled_s
 
     def perceive(self, piece: VideoFrame | AudioFrame, time_s: float) -> Iterator[Clip | Rejection]:
         assert isinstance(piece, AudioFrame)
