@@ -22,6 +22,8 @@ FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,gif,"
     "wav,w64,aiff,flac,mp3,aac,caf,h264,hevc,mjpeg"
 )
+# A damaged header may name any; to resample from millions of Hz takes gigabytes.
+SAMPLE_RATES_HZ = range(1_000, 768_001)
 
 
 @contextmanager
@@ -79,7 +81,8 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
 def sound_stream(container: InputContainer) -> AudioStream | None:
     """The first stream of sound."""
     for stream in container.streams.audio:
-        if stream.codec_context is not None and stream.codec_context.sample_rate > 0:
+        context = stream.codec_context
+        if context is not None and context.sample_rate in SAMPLE_RATES_HZ:
             return stream
     return None
 
