@@ -7,6 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
@@ -22,8 +24,10 @@ FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,gif,"
     "wav,w64,aiff,flac,mp3,aac,caf,h264,hevc,mjpeg"
 )
-# A damaged header may name any; to resample from millions of Hz takes gigabytes.
+# A damaged header may name any: to resample from millions of Hz takes gigabytes, and FFmpeg mixes
+# no more channels.
 SAMPLE_RATES_HZ = range(1_000, 768_001)
+MOST_CHANNELS = 64
 
 
 @contextmanager
@@ -81,10 +85,14 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
 def sound_stream(container: InputContainer) -> AudioStream | None:
     """The first stream of sound."""
     for stream in container.streams.audio:
-        context = stream.codec_context
-        if context is not None and context.sample_rate in SAMPLE_RATES_HZ:
+        if stream.codec_context is not None and audible(stream.codec_context):
             return stream
     return None
+
+
+def audible(sound: AudioCodecContext | AudioFrame) -> bool:
+    """Whether the sound has a rate and a number of channels that can be listened to."""
+    return sound.sample_rate in SAMPLE_RATES_HZ and sound.layout.nb_channels <= MOST_CHANNELS
 
 
 def shown_size(

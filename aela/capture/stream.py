@@ -20,7 +20,7 @@ from aela.capture.hearing import WordFinder
 from aela.capture.records import SAMPLE_RATE_HZ, Clip, Frame, Rejection, UnreadableVideo
 from aela.capture.settings import CaptureSettings
 from aela.capture.sight import FrameChooser
-from aela.capture.source import SAMPLE_RATES_HZ, opened, picture_stream, sound_stream
+from aela.capture.source import audible, opened, picture_stream, sound_stream
 
 # Pictures that no other picture is built on are not decoded where they come this densely; about
 # half of the pictures are left then.
@@ -58,8 +58,7 @@ class Sense(ABC):
             assert isinstance(piece, VideoFrame | AudioFrame)
             if self.over:
                 return
-            heard = isinstance(piece, AudioFrame)
-            if piece.is_corrupt or (heard and piece.sample_rate not in SAMPLE_RATES_HZ):
+            if piece.is_corrupt or (isinstance(piece, AudioFrame) and not audible(piece)):
                 self.damaged = True
                 continue
             time_s = self.end_s if piece.time is None else piece.time - self.origin_s
