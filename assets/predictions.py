@@ -1,5 +1,7 @@
 """What the system says to a video, and the video with its voice laid over it."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 import numpy as np
 
@@ -93,14 +95,21 @@ def predictions(
     kinds={"moviepy"},
     owners=common.OWNERS,
     retry_policy=common.RETRY_STORAGE,
-    description="The video again, with the system's voice and what it remembered laid over it.",
+    output_required=False,
+    description="The video again, with the system's voice and what it remembered laid over it; "
+    "none of what was recorded live, which has no file.",
 )
 def spoken_video(
     context: dg.AssetExecutionContext, memory: Memory, checkpoints: Checkpoints
-) -> dg.MaterializeResult:
+) -> Iterator[dg.MaterializeResult]:
     from aela.mimicry.spoken_video import make_spoken_video
 
     home, key = memory.home, context.partition_key
+    with common.plain_failures():
+        video = videos.find(home, key)
+    if video.file is None:
+        context.log.info(f"{key} was recorded live and has no file to lay a voice over.")
+        return
     generation = checkpoints.generation()
     target = home.predictions(key, generation.sha).with_suffix(".mp4")
     if not home.predictions(key, generation.sha).exists():
@@ -116,9 +125,9 @@ def spoken_video(
                 f"The predictions of {key} lean on {', '.join(gone)}, forgotten since; materialize "
                 "the asset predictions of it again first."
             )
-        with videos.local_copy(home, videos.find(home, key)) as source:
+        with videos.local_copy(home, video) as source:
             make_spoken_video(source, table, home, target)
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         data_version=dg.DataVersion(f"{generation.sha}:{key}"),
         metadata={
             "generation": generation.sha,

@@ -38,7 +38,7 @@ class Forgotten:
 
     video: str
     sha256: str
-    file: str
+    file: str | None
     added: str
     content: str | None
     frames: int
@@ -149,7 +149,8 @@ def _of(home: Home, record: Forgotten) -> Iterator[tuple[str, list[UPath]]]:
     ]
     yield "spoken videos", spoken
     yield "reports", [home.evaluation(generation) for generation in record.reports]
-    yield "file", [home.root / record.file, *_unfinished(home.root / record.file)]
+    if record.file is not None:
+        yield "file", [home.root / record.file, *_unfinished(home.root / record.file)]
 
 
 def _unfinished(path: UPath) -> list[UPath]:

@@ -52,7 +52,9 @@ def _video(home: Home, key: str) -> Iterator[str]:
     if manifests.forgotten(home, key):  # Told once, below.
         return
     video = videos.find(home, key)
-    media = home.root / video.file
+    if video.file is None:
+        return
+    media = videos.media_of(home, video)
     if not media.exists():
         yield f"The file of {key} is gone from {media}; drop it in again."
     elif media.stat().st_size != video.bytes or sha256_file(media) != video.sha256:

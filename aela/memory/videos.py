@@ -34,12 +34,15 @@ class UnknownVideo(LookupError):
 
 @dataclass(frozen=True)
 class Video:
-    """One recording. `file` is relative to the home; `name` is what its owner called it."""
+    """One recording. `file` is relative to the home; `name` is what its owner called it.
+
+    A minute of a live source has no file (None, 0 bytes): `sha256` is then that of its rows.
+    """
 
     video: str
     roles: tuple[Role, ...]
     name: str
-    file: str
+    file: str | None
     sha256: str
     bytes: int
     added: str
@@ -90,8 +93,8 @@ def take_in(home: Home, source: UPath, role: Role, *, move: bool) -> Video:
         result = Video(video, roles, name, home.relative(target), sha, size, added)
     if result != before:
         write_json(record, asdict(result))
-    if not (home.root / result.file).exists():
-        _bring(source, home.root / result.file, move=move)
+    if not media_of(home, result).exists():
+        _bring(source, media_of(home, result), move=move)
     elif move:
         source.unlink()
     return result
@@ -129,6 +132,11 @@ def _bring(source: UPath, target: UPath, *, move: bool) -> None:
         source.unlink()
 
 
+def make_known(home: Home, video: Video) -> None:
+    """Record a video that has no file, once memory holds its rows."""
+    write_json(home.videos / f"{video.video}.json", asdict(video))
+
+
 def find(home: Home, video: str) -> Video:
     """The record of a video.
 
@@ -155,14 +163,27 @@ def _read(record: UPath) -> Video:
     return Video(**{**values, "roles": tuple(values["roles"])})
 
 
+def media_of(home: Home, video: Video) -> UPath:
+    """Where the file of a video lies.
+
+    Raises:
+        UnknownVideo: it has none.
+    """
+    if video.file is None:
+        raise UnknownVideo(
+            f"{video.video} was recorded live: memory has its frames and clips, but no file of it."
+        )
+    return home.root / video.file
+
+
 @contextlib.contextmanager
 def local_copy(home: Home, video: Video) -> Iterator[Path]:
     """The video as a local file: itself, or a temporary copy of what lies in an object store.
 
     Raises:
-        UnknownVideo: its file is gone.
+        UnknownVideo: its file is gone, or it never had one.
     """
-    media = home.root / video.file
+    media = media_of(home, video)
     if not media.exists():
         raise UnknownVideo(f"The file of {video.video} is gone from {media}; drop it in again.")
     if not media.protocol:
@@ -177,8 +198,8 @@ def local_copy(home: Home, video: Video) -> Iterator[Path]:
 
 def quarantine(home: Home, video: Video, reason: str) -> UPath:
     """Set a video aside that cannot be used; the file is kept beside a text with the reason."""
-    media = home.root / video.file
-    target = home.quarantine / Path(video.file).name
+    media = media_of(home, video)
+    target = home.quarantine / media.name
     if media.exists():
         _bring(media, target, move=True)
     write_bytes(home.quarantine / f"{target.name}.txt", f"{reason}\n".encode())
