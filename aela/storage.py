@@ -4,19 +4,26 @@ The layout is this one class, `Home`; every other module asks it for paths. Path
 so that the same code reads and writes a local folder and an object store (`s3://...`).
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import fsspec
+from fsspec.parquet import open_parquet_file
 from upath import UPath
 
 DEFAULT_HOME = "data"
+STORE: dict[str, Any] = {"use_listings_cache": False}  # others write to the same store
+S3 = {"max_concurrency": 2}  # parts of 50 MB that are in memory while a large file is uploaded
+FOOTER_BYTES = 128_000  # fetched at once from the end of a table; that of an hour of frames fits
 
 
 @dataclass(frozen=True)
@@ -27,9 +34,21 @@ class Home:
 
     @classmethod
     def at(cls, location: str | os.PathLike[str] | UPath | None = None) -> "Home":
-        """The home at `location`, else at `$AELA_HOME`, else at `./data`."""
+        """The home at `location`, else at `$AELA_HOME`, else at `./data`.
+
+        Raises:
+            ValueError: nothing is installed that reads and writes such a location.
+        """
         root = UPath(location or os.environ.get("AELA_HOME") or DEFAULT_HOME)
-        return cls(root if root.protocol else UPath(root.absolute()))
+        if not root.protocol:
+            return cls(UPath(root.absolute()))
+        s3 = root.protocol == "s3"
+        try:
+            fsspec.get_filesystem_class(root.protocol)
+        except (ImportError, ValueError) as error:
+            how = "pip install 'aela[s3]'" if s3 else error
+            raise ValueError(f"The data folder {root} needs a library: {how}.") from None
+        return cls(UPath(root, **STORE, **(S3 if s3 else {})))
 
     def inbox(self, role: str) -> UPath:
         return self.root / "inbox" / role
@@ -55,6 +74,11 @@ class Home:
     def index(self) -> UPath:
         """One small file per remembered video, written last: what has one is complete."""
         return self.root / "memory" / "index"
+
+    @property
+    def catalogue(self) -> UPath:
+        """Snapshots of folders of many small files: made anew when deleted."""
+        return self.root / "catalogue"
 
     @property
     def all_manifests(self) -> UPath:
@@ -117,27 +141,50 @@ def atomic(path: UPath) -> Iterator[IO[bytes]]:
 
     Locally the bytes go to a temporary file in the same folder, which is renamed at the end; what
     goes to an object store is uploaded at the end, and shown there once it is complete. On an
-    error nothing is left behind.
+    error nothing is left behind, and what a killed process left is used up by the next write.
     """
     if path.protocol:
         with tempfile.NamedTemporaryFile() as file:
             yield file
             file.flush()
-            path.parent.mkdir(parents=True, exist_ok=True)
             path.fs.put_file(file.name, path.path)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=str(path.parent), prefix=f".{path.name[:64]}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
+    handle, temporary = _temporary(Path(str(path)))
+    with os.fdopen(handle, "wb") as file:
+        try:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(str(path))
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+            os.fsync(handle)
+            os.fchmod(handle, 0o644)
+            temporary.replace(str(path))
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """An empty file beside `path`, open for writing.
+
+    It has one name for each path and is locked until it is closed, so that what a killed process
+    left half-written is used up by the next that writes the same. Only while another is at it, or
+    where the name is too long or locks are unknown, has the file a name of its own.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    with contextlib.suppress(OSError):
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Until it was locked, the other may have finished: then it is no temporary any more.
+            if os.fstat(handle).st_ino == temporary.stat().st_ino:
+                os.ftruncate(handle, 0)
+                return handle, temporary
+        except OSError:
+            os.close(handle)
+            raise
+        os.close(handle)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
+    return handle, Path(name)
 
 
 def write_bytes(path: UPath, data: bytes) -> None:

@@ -97,7 +97,7 @@ def show(
     record = videos.find(where, entry.video)
     console.print(
         f"[bold]{entry.video}[/] ({', '.join(record.roles)}), taken in {record.added[:16]} as "
-        f"{escape(record.name)}: {entry.frames} frames, {entry.clips} clips",
+        f"{escape(', '.join(record.names))}: {entry.frames} frames, {entry.clips} clips",
         highlight=False,
         soft_wrap=True,
     )
@@ -225,9 +225,8 @@ def _entry(home: Home, key: str) -> Remembered:
     Raises:
         UnknownVideo: it was not ingested, or was forgotten.
     """
-    for entry in store.remembered(home):
-        if entry.video == key:
-            return entry
+    if entry := store.entry(home, key):
+        return entry
     if record := forgetting.all_forgotten(home).get(key):
         raise UnknownVideo(f"{key} was forgotten on {record.forgotten}.")
     raise UnknownVideo(f"{key} was not ingested yet; run `aela up`, or `aela learn` its file.")
@@ -246,7 +245,7 @@ def _listed(home: Home) -> list[dict[str, Any]]:
         listed.append(
             {
                 "video": video.video,
-                "name": video.name,
+                "names": list(video.names),
                 "roles": list(video.roles),
                 "added": video.added,
                 "ingested": entry is not None,

@@ -1,37 +1,47 @@
 """Sensors: they compare what lies on disk with what was made of it, and ask for the difference.
 
 None of them counts events, so a crash, a race or a run by hand leaves nothing behind for good: the
-next tick sees what is missing. No sensor decodes anything, and each asks for few runs a tick.
+next tick sees what is missing. No sensor decodes anything, and each asks for few runs a tick. What
+a tick costs does not grow with what is known, but for listing it: it opens only what is new, hashes
+for a second at most, and asks Dagster's storage about a bounded number of videos.
 """
 
 import json
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from upath import UPath
 
+from aela.memory import catalogue, store, videos
 from aela.memory import manifest as manifests
-from aela.memory import store, videos
 from aela.memory.forget import all_forgotten
-from aela.memory.videos import ROLES, Role, Video
+from aela.memory.videos import ROLES, NotReadYet, PatientHash, Role
 from aela.mimicry import generation as generations
 from aela.mimicry.predict import predicted
-from aela.storage import Home, canonical_json, read_json, sha256, write_bytes
+from aela.storage import Home, canonical_json, read_json, sha256
 from aela_dagster.jobs import evaluate, ingest, learn, watch
 from assets import common
 from resources.memory import Memory
 
 MOST_REQUESTS = 20  # runs asked for in one tick
 MOST_TRIES = 3  # of what fails again and again
+MOST_UNDER_WAY = 100  # ingests asked for and not ended; the others wait in the videos folder
+LOOKED_UP = 200  # videos whose runs are asked for in one query
+MOST_LOOKED_UP = 5 * LOOKED_UP  # in one tick
 MANIFEST_TAG = "aela/manifest"
 GENERATION_TAG = "aela/generation"
 ADDED_TAG = "aela/added"
 PREDICTED_TAG = "aela/predicted"
-MOST_HASHED_BYTES = 4 << 30  # taken in during one tick, to stay within its minute
+MOST_SEEN = 100  # files in the inbox that the cursor keeps for the next tick
+TAKING_S = 1.0  # of a tick; a file that takes longer to read is read on at the next tick
 SETTLED_S = 2.0  # a file untouched for so long, and as large as at the last tick, is whole
+RETRY_S = 60.0  # until a file that could not be taken in is tried again
 UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp")
 ENDED = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 RUNNING = [
@@ -42,6 +52,8 @@ RUNNING = [
     DagsterRunStatus.CANCELING,
 ]
 
+_hashed = PatientHash()
+
 
 @dg.sensor(
     job=ingest,
@@ -51,90 +63,141 @@ RUNNING = [
 )
 def inbox(context: dg.SensorEvaluationContext, memory: Memory) -> dg.SensorResult:
     home = memory.home
-    before: dict[str, list[float]] = json.loads(context.cursor or "{}")
-    seen, hashed = {}, 0
-    for role in ROLES:
-        for file in _dropped(home, role):
-            name, state = home.relative(file), [file.stat().st_size, file.stat().st_mtime]
-            settled = before.get(name) == state and time.time() - state[1] >= SETTLED_S
-            if settled and hashed <= MOST_HASHED_BYTES and _take_in(context, home, file, role):
-                hashed += state[0]
-            else:
-                seen[name] = state
+    dropped, left_alone = _dropped(home)
+    seen = _take_in(context, home, dropped, json.loads(context.cursor or "{}"))
+    under_way = context.instance.get_runs_count(RunsFilter(job_name=ingest.name, statuses=RUNNING))
+    room = min(MOST_REQUESTS, MOST_UNDER_WAY - under_way)
     runs = []
-    for video, tags, tries in _to_ingest(context, home):
-        if len(runs) == MOST_REQUESTS:
+    for video in _to_ingest(context, home):
+        if len(runs) >= room:
             break
-        if not _in_progress(context, ingest.name, tags):
-            run_key = f"{video.video}:{video.added}:{tries}"
+        if not video.under_way:
+            tags = {ADDED_TAG: video.added, PARTITION_NAME_TAG: video.video}
+            run_key = f"{video.video}:{video.added}:{video.tries}"
             runs.append(dg.RunRequest(run_key=run_key, partition_key=video.video, tags=tags))
     new = [run.partition_key for run in runs if run.partition_key]
     return dg.SensorResult(
         run_requests=runs,
         dynamic_partitions_requests=[common.videos.build_add_request(new)] if new else [],
         cursor=json.dumps(seen),
-        skip_reason=None if runs else _left_alone(home),
+        skip_reason=None if runs else f"{under_way} ingests are under way.{left_alone}",
     )
 
 
-def _dropped(home: Home, role: Role) -> list[UPath]:
-    """Files of one inbox folder, oldest first; folders, hidden and unfinished files left alone."""
-    folder = home.inbox(role)
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith(".")
-        and path.suffix.lower() not in UNFINISHED
-        and not path.is_symlink()
-        and path.is_file()
-    ]
-    return sorted(files, key=lambda path: (path.stat().st_mtime, path.name))
+class Dropped(NamedTuple):
+    """A file in the inbox as it was listed; `modified` in seconds since 1970."""
+
+    modified: float
+    name: str
+    role: Role
+    size: int
 
 
-def _take_in(context: dg.SensorEvaluationContext, home: Home, file: UPath, role: Role) -> bool:
-    """Take one file in, or set it aside with the reason; False when it has to stay for now."""
-    try:
-        videos.take_in(home, file, role, move=True)
-    except ValueError as error:
-        target = home.quarantine / file.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file.rename(target)
-        write_bytes(home.quarantine / f"{file.name}.txt", f"{error}\n".encode())
-        context.log.warning(f"{error} It was set aside as {target}.")
-    except OSError as error:
-        context.log.warning(f"{file} stays in the inbox: {error}")
-        return False
-    return True
+def _dropped(home: Home) -> tuple[list[Dropped], str]:
+    """The files in the inbox, oldest first, and a sentence on what is no plain file, if any.
 
-
-def _left_alone(home: Home) -> str:
-    """Why nothing is asked for, naming what lies in the inbox and is no plain file."""
-    odd = [
-        path.name
-        for role in ROLES
-        for path in home.inbox(role).iterdir()
-        if path.is_symlink() or not path.is_file()
-    ]
-    links = f" Links and folders are left alone; copy the files: {', '.join(odd[:10])}."
-    return "Nothing new in the inbox." + (links if odd else "")
-
-
-def _to_ingest(
-    context: dg.SensorEvaluationContext, home: Home
-) -> Iterator[tuple[Video, dict[str, str], int]]:
-    """Recorded videos that memory does not hold, oldest first, without those that always fail.
-
-    Each with the tags of its ingest and how often that has failed since it was dropped.
+    Hidden and unfinished files are passed over.
     """
-    done = {entry.video for entry in store.remembered(home)}
-    for video in videos.known(home):
-        if video.video in done:
+    files, odd = [], []
+    for role in ROLES:
+        home.inbox(role).mkdir(parents=True, exist_ok=True)
+        for found in catalogue.listing(home.inbox(role)):
+            name = PurePosixPath(found["name"]).name
+            if name.startswith(".") or name.lower().endswith(UNFINISHED):
+                continue
+            if found["type"] == "file" and not found.get("islink"):
+                modified = found["mtime"] if "mtime" in found else found["LastModified"].timestamp()
+                files.append(Dropped(modified, name, role, found["size"]))
+            else:
+                odd.append(videos.printable(name))
+    links = f" Links and folders are left alone; copy the files: {', '.join(odd[:10])}."
+    return sorted(files), links if odd else ""
+
+
+def _take_in(
+    context: dg.SensorEvaluationContext,
+    home: Home,
+    dropped: list[Dropped],
+    before: dict[str, list[float]],
+) -> dict[str, list[float]]:
+    """Take in the files that are as they were before, until the time for that is over.
+
+    Returns:
+        what the next tick has to know of those that stay: by role and name their size, their time
+        and when to try (again).
+    """
+    _hashed.deadline = time.monotonic() + TAKING_S
+    now, seen, waiting = time.time(), {}, 0
+    for file in dropped:
+        name, state = f"{file.role}/{file.name}", [file.size, file.modified]
+        *known, due = before.get(name, [0.0])
+        if known == state and now < due:
+            seen[name] = [*state, due]
             continue
-        tags = {ADDED_TAG: video.added, PARTITION_NAME_TAG: video.video}
-        tries = _tries(context, ingest.name, tags)
-        if tries < MOST_TRIES:
-            yield video, tags, tries
+        due = None
+        settled = known == state and now - file.modified >= SETTLED_S
+        if settled and time.monotonic() < _hashed.deadline:
+            due = _try_to_take_in(context, home, home.inbox(file.role) / file.name, file.role)
+            if due is None:
+                continue
+        waiting += 1
+        if due or waiting <= MOST_SEEN:
+            seen[name] = [*state, due or 0.0]
+    return seen
+
+
+def _try_to_take_in(
+    context: dg.SensorEvaluationContext, home: Home, file: UPath, role: Role
+) -> float | None:
+    """Take one file in, or set it aside with the reason.
+
+    Returns:
+        None when it has left the inbox; else when to try again, in seconds since 1970.
+    """
+    try:
+        if videos.mostly_holes(file):
+            raise videos.NotWhole("most of it was never written, as in an unfinished download.")
+        try:
+            videos.take_in(home, file, role, move=True, hashed=_hashed)
+        except ValueError as error:
+            kept = videos.set_aside(home, file, str(error))
+            context.log.warning(f"{error} It was set aside as {kept}.")
+    except NotReadYet:
+        return 0.0
+    except OSError as error:
+        name, why = (videos.printable(text) for text in (file.name, str(error)))
+        context.log.warning(f"{name} stays in the inbox: {why}")
+        return time.time() + RETRY_S
+    return None
+
+
+class ToIngest(NamedTuple):
+    """A recorded video that memory does not hold.
+
+    `tries` is how often its ingest has failed since it was dropped.
+    """
+
+    video: str
+    roles: tuple[Role, ...]
+    added: str
+    tries: int
+    under_way: bool
+
+
+def _to_ingest(context: dg.SensorEvaluationContext, home: Home) -> Iterator[ToIngest]:
+    """What is to be ingested, oldest first, without what always fails."""
+    done = set(catalogue.names(home.index))
+    missing = [video for video in videos.known(home) if video.video not in done]
+    for start in range(0, min(len(missing), MOST_LOOKED_UP), LOOKED_UP):
+        some = missing[start : start + LOOKED_UP]
+        tags = {ADDED_TAG: [v.added for v in some], PARTITION_NAME_TAG: [v.video for v in some]}
+        failed, under_way = _runs(context, ingest.name, tags)
+        for video in some:
+            drop = video.video, video.added
+            if failed[drop] < MOST_TRIES:
+                yield ToIngest(
+                    video.video, video.roles, video.added, failed[drop], drop in under_way
+                )
 
 
 @dg.sensor(
@@ -145,16 +208,16 @@ def _to_ingest(
 )
 def learning(context: dg.SensorEvaluationContext, memory: Memory) -> dg.RunRequest | dg.SkipReason:
     home = memory.home
-    manifest = manifests.take(home)
+    manifest = manifests.of_now(home)
     if not manifest.frames or not manifest.clips:
         return dg.SkipReason("There are no frames and words to learn from yet.")
     current = generations.current(home)
     if current and current.manifest == manifest.sha:
         return dg.SkipReason(f"Everything in memory is learned ({len(manifest.entries)} videos).")
-    for video, _, _ in _to_ingest(context, home):
+    for video in _to_ingest(context, home):
         if "learn" in video.roles:
             return dg.SkipReason(f"Waiting until {video.video} is ingested.")
-    if _in_progress(context, learn.name, {}):
+    if context.instance.get_runs_count(RunsFilter(job_name=learn.name, statuses=RUNNING)):
         return dg.SkipReason("A training is in progress.")
     tags = {MANIFEST_TAG: manifest.sha}
     tries = _tries(context, learn.name, tags)
@@ -182,17 +245,20 @@ def watching(
     generation = generations.current(home)
     if generation is None:
         return dg.SkipReason("Nothing is learned yet.")
-    done = predicted(home, generation.sha)
+    done = set(predicted(home, generation.sha))
     missing = [e.video for e in store.remembered(home, role="watch") if e.video not in done]
     if not missing:
         return dg.SkipReason("Every watched video has the current generation's predictions.")
     requests = []
-    for video in missing:
+    for start in range(0, min(len(missing), MOST_LOOKED_UP), LOOKED_UP):
+        some = missing[start : start + LOOKED_UP]
         tags = {GENERATION_TAG: generation.sha}
-        tries = _tries(context, watch.name, {**tags, PARTITION_NAME_TAG: video})
-        if tries < MOST_TRIES:
-            run_key = f"{video}:{generation.sha}:{tries}"
-            requests.append(dg.RunRequest(run_key=run_key, partition_key=video, tags=tags))
+        failed, _ = _runs(context, watch.name, {**tags, PARTITION_NAME_TAG: some})
+        for video in some:
+            tries = failed[video, generation.sha]
+            if tries < MOST_TRIES and len(requests) < MOST_REQUESTS:
+                run_key = f"{video}:{generation.sha}:{tries}"
+                requests.append(dg.RunRequest(run_key=run_key, partition_key=video, tags=tags))
         if len(requests) == MOST_REQUESTS:
             break
     if not requests:
@@ -238,9 +304,23 @@ def _tries(context: dg.SensorEvaluationContext, job: str, tags: dict[str, str]) 
     return context.instance.get_runs_count(RunsFilter(job_name=job, tags=tags, statuses=ENDED))
 
 
-def _in_progress(context: dg.SensorEvaluationContext, job: str, tags: dict[str, str]) -> bool:
-    running = RunsFilter(job_name=job, tags=tags, statuses=RUNNING)
-    return bool(context.instance.get_runs(running, limit=1))
+def _runs(
+    context: dg.SensorEvaluationContext, job: str, tags: Mapping[str, str | Sequence[str]]
+) -> tuple[Counter[tuple[str, str]], set[tuple[str, str]]]:
+    """How often runs of `job` for some videos have failed, and which are under way: one query.
+
+    Both by the video and the value of the other tag.
+    """
+    [other] = tags.keys() - {PARTITION_NAME_TAG}
+    failed, under_way = Counter[tuple[str, str]](), set[tuple[str, str]]()
+    asked = RunsFilter(job_name=job, tags=tags, statuses=[*ENDED, *RUNNING])
+    for run in context.instance.get_runs(asked):
+        of = run.tags[PARTITION_NAME_TAG], run.tags[other]
+        if run.status in ENDED:
+            failed[of] += 1
+        else:
+            under_way.add(of)
+    return failed, under_way
 
 
 SENSORS = [inbox, learning, watching, reporting]

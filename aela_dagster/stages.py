@@ -63,7 +63,9 @@ def ingest(
                 f"  [red]✗[/] {label}: {escape(str(error))}", highlight=False, soft_wrap=True
             )
             continue
-        [entry] = [e for e in store.remembered(runner.home) if e.video == video]
+        entry = store.entry(runner.home, video)
+        if entry is None:  # Forgotten by somebody else, just now.
+            continue
         console.print(
             f"  [green]✓[/] {label}: {entry.frames} frames, {entry.clips} clips", highlight=False
         )

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from aela.memory import manifest as manifests
-from aela.memory import store, videos
+from aela.memory import catalogue, store, videos
 from aela.memory.cache import Cache
 from aela.memory.videos import UnknownVideo
-from aela.storage import Home, read_json, write_json
+from aela.storage import Home, open_parquet, read_json, write_json
 
 LEANS_ON = ["clip_video", "frames"]  # columns of predictions that name remembered moments
 
@@ -106,6 +106,7 @@ def forget(home: Home, video: str, step: Callable[[str], None] = lambda name: No
     step("cache")
     if record.content:
         Cache.of(home).forget(record.content)
+    catalogue.forget(home)
     return record
 
 
@@ -167,7 +168,7 @@ def _remove(thing: UPath) -> None:
 
 def _record(home: Home, video: str) -> Forgotten:
     record = videos.find(home, video)
-    entry = next((e for e in store.remembered(home) if e.video == video), None)
+    entry = store.entry(home, video)
     held = {
         path.stem
         for path in home.all_manifests.glob("*.json")
@@ -222,7 +223,7 @@ def _leaning(home: Home, video: str) -> dict[str, int]:
     for path in home.all_predictions.glob("*/*.parquet"):
         if path.parent.name == video:
             continue
-        with path.open("rb") as file:
+        with open_parquet(path) as file:
             rows = pq.read_table(file, columns=LEANS_ON).to_pylist()
         number = sum(names_moment_of(row, {video}) for row in rows)
         if number:

@@ -1,7 +1,8 @@
 """The manifest: the exact list of what a training run saw. Its hash is the memory's version."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import pyarrow as pa
@@ -38,9 +39,9 @@ class Manifest:
 
     entries: tuple[Entry, ...]
 
-    @property
+    @cached_property
     def sha(self) -> str:
-        return sha256(canonical_json([asdict(entry) for entry in self.entries]))
+        return sha256(canonical_json([vars(entry) for entry in self.entries]))
 
     @property
     def frames(self) -> int:
@@ -51,17 +52,25 @@ class Manifest:
         return sum(entry.clips for entry in self.entries)
 
 
-def take(home: Home) -> Manifest:
-    """The manifest of everything that memory holds of `learn` videos now; also written down."""
-    manifest = Manifest(
+def of_now(home: Home) -> Manifest:
+    """The manifest of everything that memory holds of `learn` videos now.
+
+    Only what is new in memory is read for it (`aela.memory.catalogue`).
+    """
+    return Manifest(
         tuple(
             Entry(e.video, e.content, e.frames, e.clips)
             for e in store.remembered(home, role="learn")
         )
     )
+
+
+def take(home: Home) -> Manifest:
+    """The manifest of now, written down to be trained on."""
+    manifest = of_now(home)
     path = home.manifest(manifest.sha)
     if not path.exists():
-        write_json(path, [asdict(entry) for entry in manifest.entries])
+        write_json(path, [vars(entry) for entry in manifest.entries])
     return manifest
 
 

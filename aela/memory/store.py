@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 from PIL import Image
+from upath import UPath
 
 from aela.capture import SAMPLE_RATE_HZ, Clip, Frame, Rejection
-from aela.memory import videos
+from aela.memory import catalogue, videos
 from aela.memory.videos import Role, UnknownVideo, Video
-from aela.storage import Home, atomic, canonical_json, read_json, sha256, write_json
+from aela.storage import Home, atomic, canonical_json, open_parquet, read_json, sha256, write_json
 
 FRAMES = pa.schema(
     [
@@ -54,6 +55,7 @@ REJECTIONS = pa.schema(
         ("value", pa.float32()),
     ]
 )
+TIMES = ("time_s", "start_s", "end_s")
 ROWS_PER_GROUP = 16
 NEIGHBOUR_JPEG_QUALITY = 85
 
@@ -76,7 +78,12 @@ class _Table:
 
     def __init__(self, schema: pa.Schema, file: Any) -> None:
         self.schema, self.rows, self.count, self.sha = schema, [], 0, sha256(b"")
-        self.writer = pq.ParquetWriter(file, schema, compression="zstd")
+        # Statistics of times alone: those of pictures are pictures, and all lie in the footer,
+        # which is read with every row.
+        times = [column for column in TIMES if column in schema.names]
+        self.writer = pq.ParquetWriter(
+            file, schema, compression="zstd", use_dictionary=False, write_statistics=times
+        )
 
     def add(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
@@ -205,12 +212,21 @@ def duration_s(flac: bytes) -> float:
 
 def remembered(home: Home, role: Role | None = None) -> list[Remembered]:
     """The index: all completely remembered videos of a role, by key."""
-    entries = []
-    for video in videos.known(home, role):
-        path = home.index / f"{video.video}.json"
-        if path.exists():
-            entries.append(Remembered(roles=video.roles, **read_json(path)))
+    index = catalogue.read(home, home.index)
+    entries = [
+        Remembered(roles=video.roles, **index[video.video])
+        for video in videos.known(home, role)
+        if video.video in index
+    ]
     return sorted(entries, key=lambda entry: entry.video)
+
+
+def entry(home: Home, video: str) -> Remembered | None:
+    """The index entry of one video; None if it is not completely remembered."""
+    path = home.index / f"{video}.json"
+    if not path.exists():
+        return None
+    return Remembered(roles=videos.find(home, video).roles, **read_json(path))
 
 
 def content(home: Home, video: str) -> str | None:
@@ -266,9 +282,9 @@ def read_rejections(home: Home, video: str) -> pa.Table:
     return _read(home.rejections(video), video, None)
 
 
-def _read(path: Any, video: str, columns: list[str] | None) -> pa.Table:
+def _read(path: UPath, video: str, columns: list[str] | None) -> pa.Table:
     try:
-        with path.open("rb") as file:
+        with open_parquet(path, columns) as file:
             return pq.read_table(file, columns=columns)
     except FileNotFoundError:
         raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.") from None
@@ -296,13 +312,13 @@ def read_rows(
         IndexError: it has no such row.
     """
     path = home.frames(video) if sense == "frame" else home.clips(video)
+    groups = sorted({row // ROWS_PER_GROUP for row in rows})
     try:
-        with path.open("rb") as file:
+        with open_parquet(path, columns, groups) as file:
             parquet = pq.ParquetFile(file)
             for row in rows:
                 if not 0 <= row < parquet.metadata.num_rows:
                     raise IndexError(f"{video!r} has no {sense} {row}.")
-            groups = sorted({row // ROWS_PER_GROUP for row in rows})
             table = parquet.read_row_groups(groups, columns)
     except FileNotFoundError:
         raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.") from None

@@ -232,11 +232,11 @@ def test_each_listener_names_generated_sounds_by_the_remembered_clips(tmp_path):
     home = Home.at(tmp_path / "home")
     for (video, start, end), word in ((SIGNAL, "signal"), (SPEECH, "speech")):
         clip = Clip(start, end, spoken(word), 0.1, -20.0, 30.0)
-        record = Video(video, ("learn",), video, video, "", 1, "")
+        record = Video(video, ("learn",), (video,), video, "", 1, "")
         write_json(home.videos / f"{video}.json", asdict(record))
         store.remember(home, record, [clip])
     # The watched video's own words; the last one is another than its label says.
-    own = Video(VIDEO, ("watch",), VIDEO, VIDEO, "", 1, "")
+    own = Video(VIDEO, ("watch",), (VIDEO,), VIDEO, "", 1, "")
     write_json(home.videos / f"{VIDEO}.json", asdict(own))
     said = ((6.0, "signal"), (17.0, "speech"), (29.0, "signal"))
     clips = [Clip(start, start + 0.7, spoken(word), 0.1, -20.0, 30.0) for start, word in said]

@@ -49,7 +49,7 @@ def home(tmp_path):
         Image.new("RGB", (64, 48), colour).save(buffer, "JPEG")
         views = np.zeros((2, 48, 64, 3), np.uint8)
         senses.append(Frame(time_s, buffer.getvalue(), 64, 48, 1.0, views))
-    store.remember(home, Video(MEMORY, ("learn",), MEMORY, MEMORY, "", 1, ""), senses)
+    store.remember(home, Video(MEMORY, ("learn",), (MEMORY,), MEMORY, "", 1, ""), senses)
     for name in ("up", "down"):
         write_bytes(home.root / f"sounds/{name}.flac", store.to_flac(voice(name)))
     return home

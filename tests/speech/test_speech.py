@@ -65,7 +65,7 @@ def clip_of(sound: np.ndarray, start_s: float, rng: np.random.Generator) -> Clip
 def remember(home: Home, name: str, sounds: list[np.ndarray]) -> None:
     rng = np.random.default_rng(len(name))
     clips = [clip_of(sound, 3.0 * i, rng) for i, sound in enumerate(sounds)]
-    video = Video(name, ("learn",), name, name, "", 1, "")
+    video = Video(name, ("learn",), (name,), name, "", 1, "")
     write_json(home.videos / f"{name}.json", asdict(video))
     store.remember(home, video, clips)
 
