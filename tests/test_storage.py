@@ -1,3 +1,7 @@
+import os
+import signal
+from pathlib import Path
+
 import pytest
 from upath import UPath
 
@@ -33,3 +37,32 @@ def test_the_home_is_chosen_by_argument_then_environment(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Home.at().root == UPath(tmp_path / "data")
     assert Home.at("memory://bucket/aela").root.protocol == "memory"
+
+
+def test_what_a_killed_writer_left_is_used_up_by_the_next(tmp_path: Path):
+    path = UPath(tmp_path / "b.bin")
+    if (child := os.fork()) == 0:
+        with atomic(path) as file:
+            file.write(b"half" * 10_000)
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.iterdir())) == 1 and not path.exists()
+    write_bytes(path, b"whole")
+    assert path.read_bytes() == b"whole"
+    assert [p.name for p in tmp_path.iterdir()] == ["b.bin"]
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path):
+    path = UPath(tmp_path / "b.bin")
+    with atomic(path) as first, atomic(path) as second:
+        first.write(b"first")
+        second.write(b"second")
+    assert path.read_bytes() == b"first"  # which was finished last
+    assert [p.name for p in tmp_path.iterdir()] == ["b.bin"]
+
+
+def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path: Path):
+    path = UPath(tmp_path / ("b" * 255))
+    write_bytes(path, b"whole")
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
