@@ -1,0 +1,190 @@
+"""What a live source is, by its name, and how to connect to it."""
+
+import os
+import re
+import select
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import parse_qsl, urlsplit
+
+import av
+from av.container import InputContainer
+from av.error import ExitError, FFmpegError
+
+from aela.capture.records import UnreadableVideo
+from aela.capture.source import FORMATS, picture_stream, sound_stream
+
+DEVICES = ("v4l2", "alsa", "avfoundation", "dshow", "lavfi")
+SCHEMES = ("rtsp", "rtsps", "http", "https")
+# A playlist of a stream may name other addresses, but no files.
+STREAM_PROTOCOLS = "rtsp,rtp,udp,tcp,tls,http,https,httpproxy,crypto,data"
+STREAM_FORMATS = f"{FORMATS},rtsp,rtp,sdp,hls,mpjpeg,live_flv"
+UNTIMED = {"mpjpeg", "mjpeg", "h264", "hevc"}  # formats without time stamps: arrival counts
+# The ALSA library inside PyAV looks for its configuration where PyAV was built.
+ALSA_CONFIGURATION = "/usr/share/alsa/alsa.conf"
+EXAMPLES = (
+    "`v4l2:/dev/video0+alsa:plughw:0` (Linux), `avfoundation:0:0?framerate=30` (macOS), "
+    "`dshow:video=Camera:audio=Microphone` (Windows), `rtsp://host/path`, `https://host/path` or "
+    "a named pipe"
+)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One thing to connect to; a camera and a microphone are two.
+
+    Attributes:
+        name: how it is called before people: without password and query.
+        kind: file: a recording that is played at its own speed.
+        options: FFmpeg's, of a device.
+    """
+
+    name: str
+    kind: Literal["device", "stream", "pipe", "file"]
+    address: str
+    format: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+    @contextmanager
+    def connected(
+        self, most_pixels: int, stall_s: float, stop: threading.Event
+    ) -> Iterator[InputContainer]:
+        """Its open container; reading from it gives up when nothing comes for `stall_s`.
+
+        A pipe is waited for, however long nobody writes to it, until `stop` is set.
+
+        Raises:
+            UnreadableVideo: there is nothing to connect to, or nothing to be seen or heard.
+        """
+        with ExitStack() as stack:
+            container = self._checked(stack, most_pixels, stall_s, stop)
+            yield container
+
+    def _checked(
+        self, stack: ExitStack, most_pixels: int, stall_s: float, stop: threading.Event
+    ) -> InputContainer:
+        try:
+            container = stack.enter_context(self._open(stack, stall_s, stop))
+        except (FFmpegError, OSError, ValueError) as error:
+            raise UnreadableVideo(
+                f"Nothing can be seen or heard from {self.name} ({_why(error)}); check that it is "
+                "switched on, free, and spelled right."
+            ) from error
+        picture, sound = picture_stream(container), sound_stream(container)
+        wrong = None
+        if picture is None and sound is None:
+            wrong = "holds neither pictures nor sound that can be decoded"
+        elif picture and picture.codec_context.width * picture.codec_context.height > most_pixels:
+            wrong = f"has pictures of more than {most_pixels} pixels"
+        if wrong:
+            raise UnreadableVideo(f"{self.name} {wrong}; choose another format at its sender.")
+        return container
+
+    def _open(self, stack: ExitStack, stall_s: float, stop: threading.Event) -> InputContainer:
+        if self.kind == "file":
+            options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+            return av.open(f"file:{self.address}", options=options, metadata_errors="replace")
+        if self.kind == "pipe":
+            pipe = stack.enter_context(closing(_Pipe(self.address, stop)))
+            return av.open(
+                pipe, "r", options={"format_whitelist": FORMATS}, metadata_errors="replace"
+            )
+        patience = (stall_s, stall_s)
+        if self.kind == "device":
+            os.environ.setdefault("ALSA_CONFIG_PATH", ALSA_CONFIGURATION)
+            return av.open(self.address, "r", self.format, dict(self.options), timeout=patience)
+        options = {
+            "protocol_whitelist": STREAM_PROTOCOLS,
+            "format_whitelist": STREAM_FORMATS,
+            "rtsp_flags": "prefer_tcp",
+        }
+        container = av.open(
+            self.address, options=options, timeout=patience, metadata_errors="replace"
+        )
+        if container.format.name in UNTIMED:
+            container.close()
+            options["use_wallclock_as_timestamps"] = "1"
+            container = av.open(
+                self.address, options=options, timeout=patience, metadata_errors="replace"
+            )
+        return container
+
+
+def inputs(source: str, *, replay: bool = False) -> list[Input]:
+    """What `source` names; devices are joined by `+`, their options follow a `?`.
+
+    Args:
+        replay: it is a file, to be played at its own speed as if it were live.
+
+    Raises:
+        UnreadableVideo: nothing that this machine can connect to.
+    """
+    path = Path(source)
+    if replay:
+        if not path.is_file():
+            raise UnreadableVideo(f"{path} is no file; give the path of a recording to replay.")
+        return [Input(path.name, "file", str(path))]
+    if re.match(rf"({'|'.join(DEVICES)}):", source):
+        return [_device(part) for part in re.split(rf"\+(?=(?:{'|'.join(DEVICES)}):)", source)]
+    address = urlsplit(source)
+    if address.scheme in SCHEMES:
+        host = address.hostname or ""
+        port = f":{address.port}" if address.port else ""
+        return [Input(f"{address.scheme}://{host}{port}{address.path}", "stream", source)]
+    if path.exists() and stat.S_ISFIFO(path.stat().st_mode):
+        return [Input(path.name, "pipe", str(path))]
+    if path.is_file():
+        raise UnreadableVideo(
+            f"{path} is a recording: take it in with `aela learn` or `aela watch`, or add "
+            "--replay to play it as if it were live."
+        )
+    raise UnreadableVideo(f"{source!r} is no live source; give {EXAMPLES}.")
+
+
+def _device(part: str) -> Input:
+    kind, _, rest = part.partition(":")
+    address, _, options = (rest, "", "") if kind == "lavfi" else rest.partition("?")
+    try:
+        av.ContainerFormat(kind, "r")
+    except ValueError:
+        raise UnreadableVideo(
+            f"The installed PyAV has no {kind} devices; on this system give another source, such "
+            "as a stream or a named pipe that ffmpeg writes to."
+        ) from None
+    return Input(f"{kind}:{address}", "device", address, kind, tuple(parse_qsl(options)))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ExitError):
+        return "it does not answer"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+class _Pipe:
+    """A named pipe as a file that PyAV reads, and that a missing writer cannot block for good."""
+
+    def __init__(self, path: str, stop: threading.Event) -> None:
+        self.handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.stop = stop
+        self.begun = False
+
+    def read(self, size: int) -> bytes:
+        """At least one byte; none when the writer is gone, or at the stop."""
+        while not self.stop.is_set():
+            if not select.select([self.handle], [], [], 0.1)[0]:
+                continue
+            data = os.read(self.handle, size)
+            if data or self.begun:
+                self.begun = True
+                return data
+            time.sleep(0.1)  # Some systems call a pipe that nobody has opened yet readable.
+        return b""
+
+    def close(self) -> None:
+        os.close(self.handle)
