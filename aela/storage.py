@@ -187,6 +187,28 @@ def _temporary(path: Path) -> tuple[int, Path]:
     return handle, Path(name)
 
 
+def open_parquet(
+    path: UPath, columns: Sequence[str] | None = None, row_groups: Sequence[int] | None = None
+) -> IO[bytes]:
+    """Open a table to read these columns and row groups of it, all where None.
+
+    From an object store only their bytes are fetched, those that lie close together in one request.
+
+    Raises:
+        FileNotFoundError: there is no such table.
+    """
+    if not path.protocol:
+        return path.open("rb")
+    return open_parquet_file(
+        path.path,
+        fs=path.fs,
+        columns=columns,
+        row_groups=row_groups,
+        engine="pyarrow",
+        footer_sample_size=FOOTER_BYTES,
+    )
+
+
 def write_bytes(path: UPath, data: bytes) -> None:
     with atomic(path) as file:
         file.write(data)

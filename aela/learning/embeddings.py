@@ -15,7 +15,7 @@ from upath import UPath
 from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.memory.manifest import Entry, Manifest
-from aela.storage import Home, atomic
+from aela.storage import Home, atomic, open_parquet
 
 Sense = Literal["frame", "clip", "ground"]
 Embed = Callable[[pa.Table], np.ndarray]
@@ -67,7 +67,7 @@ def write(
 
 def read(home: Home, checkpoint: str, video: str, sense: Sense = "frame") -> np.ndarray:
     """float32 [rows, d] of one video, in the order of its memory rows."""
-    with _path(home, checkpoint, video, sense).open("rb") as file:
+    with open_parquet(_path(home, checkpoint, video, sense)) as file:
         column = pq.read_table(file)["embedding"].combine_chunks()
     return column.flatten().to_numpy().reshape(len(column), column.type.list_size).copy()
 
@@ -109,6 +109,6 @@ def _path(home: Home, checkpoint: str, video: str, sense: Sense) -> UPath:
 def _content(path: UPath) -> str | None:
     if not path.exists():
         return None
-    with path.open("rb") as file:
+    with open_parquet(path, row_groups=[]) as file:
         metadata = pq.read_schema(file).metadata or {}
     return metadata.get(b"content", b"").decode()

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from aela.learning import checkpoints
 from aela.memory import store
 from aela.memory.verify import Kind
-from aela.storage import Home
+from aela.storage import Home, open_parquet
 
 
 def kinds(home: Home) -> list[Kind]:
@@ -41,7 +41,7 @@ def _checkpoint(home: Home, name: str) -> Iterator[str]:
 
 def _embeddings(home: Home, name: str) -> Iterator[str]:
     path = home.root / name
-    with path.open("rb") as file:
+    with open_parquet(path) as file:
         table = pq.read_table(file)
     made_of = (table.schema.metadata or {}).get(b"content", b"").decode()
     if made_of != store.content(home, path.stem):

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow.parquet as pq
 from upath import UPath
 
-from aela.memory import manifest as manifests
 from aela.memory import catalogue, store, videos
+from aela.memory import manifest as manifests
 from aela.memory.cache import Cache
 from aela.memory.videos import UnknownVideo
 from aela.storage import Home, open_parquet, read_json, write_json

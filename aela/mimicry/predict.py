@@ -9,7 +9,7 @@ from upath import UPath
 
 from aela.memory import manifest as manifests
 from aela.memory import store
-from aela.storage import Home, atomic, write_bytes
+from aela.storage import Home, atomic, open_parquet, write_bytes
 
 if TYPE_CHECKING:  # Readers of predictions need no network.
     from aela.mimicry.recall import Mimic, Recollection
@@ -93,7 +93,7 @@ def write(table: pa.Table, path: UPath) -> None:
 
 def read_predictions(home: Home, video: str, generation: str) -> pa.Table:
     """The predictions table, with the columns of `PREDICTIONS`."""
-    with home.predictions(video, generation).open("rb") as file:
+    with open_parquet(home.predictions(video, generation)) as file:
         return pq.read_table(file)
 
 
