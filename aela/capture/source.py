@@ -29,6 +29,8 @@ FORMATS = (
 SAMPLE_RATES_HZ = range(1_000, 768_001)
 MOST_CHANNELS = 64
 
+MOST_PIXEL_ASPECT = 8  # a pixel's width by its height, or the other way round
+
 
 @contextmanager
 def opened(path: str | os.PathLike[str], settings: CaptureSettings) -> Iterator[InputContainer]:
@@ -98,8 +100,11 @@ def audible(sound: AudioCodecContext | AudioFrame) -> bool:
 def shown_size(
     width: int, height: int, pixel_aspect: Fraction | None, rotation: int
 ) -> tuple[int, int]:
-    """Width and height as shown: with square pixels, turned by a rotation in degrees."""
-    if pixel_aspect and pixel_aspect != 1:
+    """Width and height as shown: with square pixels, turned by a rotation in degrees.
+
+    A pixel aspect that no camera has is a header that lies, and is passed over.
+    """
+    if pixel_aspect and 1 / MOST_PIXEL_ASPECT <= pixel_aspect <= MOST_PIXEL_ASPECT:
         width = max(1, round(width * pixel_aspect))
     return (height, width) if rotation % 180 == 90 else (width, height)
 
