@@ -81,6 +81,11 @@ class Home:
         return self.root / "catalogue"
 
     @property
+    def recordings(self) -> UPath:
+        """One empty file per live source that is followed now, locked while it is."""
+        return self.root / "recordings"
+
+    @property
     def all_manifests(self) -> UPath:
         return self.root / "manifests"
 

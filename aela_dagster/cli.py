@@ -168,6 +168,37 @@ def add(
 
 
 @app.command()
+def record(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Devices (`v4l2:/dev/video0+alsa:plughw:0`, `avfoundation:0:0?framerate=30`, "
+            "`dshow:video=NAME:audio=NAME`; FFmpeg's options after `?`), an `rtsp://` or "
+            "`https://` stream, a named pipe, or a file with `--replay`."
+        ),
+    ],
+    role: Annotated[str, typer.Option(help="`learn` or `watch`.")] = "learn",
+    minutes: Annotated[
+        int | None, typer.Option(help="Stop after so many minutes; else at Ctrl+C.", min=1)
+    ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Play a file at its own speed as if it were live.")
+    ] = False,
+    home: HomeOption = None,
+) -> None:
+    """Remember what a camera sees and a microphone hears, minute by minute.
+
+    Each minute is a video of its own, `live-<start>-<number>`, known about 6 s after it is over;
+    `aela up` learns from it, or watches it. No film is kept, only frames and clips.
+
+    Example: `aela record v4l2:/dev/video0?video_size=1280x720+alsa:plughw:0 --minutes 10`
+    """
+    from aela_dagster import recording
+
+    recording.run(console, Runner.at(Home.at(home)), source, role, minutes, replay)
+
+
+@app.command()
 def up(
     home: HomeOption = None,
     port: Annotated[int, typer.Option(help="Port of the UI.", min=1, max=65535)] = 3000,

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from aela.memory import store
-from aela.memory.videos import HASH_DIGITS, Role
+from aela.memory.videos import Role
 from aela.mimicry import generation as generations
 from aela.mimicry.predict import read_predictions
 from aela_dagster.runs import RunFailed, Runner
@@ -132,7 +132,7 @@ def said(runner: Runner, video: str, generation: str) -> Table:
     for group in groups[:MOST_ROWS]:
         first, last = group[0], group[-1]
         word = (
-            f"as in {first['clip_video'][: -HASH_DIGITS - 1]} at {first['clip_start_s']:.1f} s"
+            f"as in {first['clip_video'].rsplit('-', 1)[0]} at {first['clip_start_s']:.1f} s"
             if first["said"]
             else "[dim]silent[/]"
         )

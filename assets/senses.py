@@ -89,6 +89,13 @@ def senses(
         f"{entry.frames} frames and {entry.clips} clips; "
         f"left out {entry.frame_rejections or 'no frame'}, {entry.clip_rejections or 'no sound'}"
     )
+    yield from results(home, entry, settings)
+
+
+def results(
+    home: Home, entry: Remembered, settings: CaptureSettings
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """What Dagster is told of a video that was captured."""
     version = dg.DataVersion(entry.content)
     yield dg.MaterializeResult(
         "frames", metadata=_frame_metadata(home, entry), data_version=version
