@@ -22,7 +22,7 @@ from upath import UPath
 
 DEFAULT_HOME = "data"
 STORE: dict[str, Any] = {"use_listings_cache": False}  # others write to the same store
-S3 = {"max_concurrency": 2}  # parts of 50 MB that are in memory while a large file is uploaded
+S3: dict[str, Any] = {"max_concurrency": 2}  # parts of 50 MB in memory during an upload
 FOOTER_BYTES = 128_000  # fetched at once from the end of a table; that of an hour of frames fits
 
 
@@ -204,7 +204,7 @@ def open_parquet(
     """
     if not path.protocol:
         return path.open("rb")
-    return open_parquet_file(
+    file: Any = open_parquet_file(
         path.path,
         fs=path.fs,
         columns=columns,
@@ -212,6 +212,7 @@ def open_parquet(
         engine="pyarrow",
         footer_sample_size=FOOTER_BYTES,
     )
+    return file
 
 
 def write_bytes(path: UPath, data: bytes) -> None:
