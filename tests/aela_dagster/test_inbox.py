@@ -1,18 +1,27 @@
 """What is dropped into the inbox is learned from, left alone, or set aside with a reason."""
 
+import hashlib
+import json
 import os
+import struct
+import subprocess
+import sys
 import time
+import wave
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import dagster as dg
 import pytest
 from dagster import DagsterRun, DagsterRunStatus
+from upath import UPath
 
-from aela.memory import store
+from aela.memory import store, videos
 from aela.storage import Home
+from aela_dagster import sensors
 from aela_dagster.definitions import defs
-from aela_dagster.sensors import MOST_REQUESTS, inbox
+from aela_dagster.sensors import MOST_REQUESTS, MOST_SEEN, MOST_TRIES, inbox
 from resources.memory import Memory
 
 
@@ -33,8 +42,8 @@ def _drop(home: Home, name: str, content: bytes, role: str = "learn") -> Path:
     return path
 
 
-def _age(path: Path) -> None:
-    os.utime(path, (time.time() - 60, time.time() - 60))
+def _age(path: Path, seconds: float = 60) -> None:
+    os.utime(path, (time.time() - seconds, time.time() - seconds))
 
 
 def _settle(instance: dg.DagsterInstance) -> dg.SensorResult:
@@ -182,3 +191,335 @@ def test_a_video_of_one_sense_is_remembered_by_that_sense(
     assert list(_ingest(instance, _settle(instance)).values()) == [True]
     [entry] = store.remembered(home)
     assert (entry.frames > 0, entry.clips > 0) == (kind == "video", kind == "audio")
+
+
+LONG = "x" * 251 + ".mp4"
+HOSTILE = [
+    "a...mp4..",
+    "a..b .mp4",
+    "two words.mp4",
+    "line\nbreak\r.mp4",
+    "\x1b[31mred\x1b[0m.mp4",
+    "-rf.mp4",
+    "$(touch pwned);`id`.mp4",
+    "C:\\up\\cup.mp4",
+    "s3:bucket.mp4",
+    LONG,
+    "\N{CHESTNUT}" * 62 + ".mp4",
+    os.fsdecode(b"caf\xe9\xff.mp4"),
+    "no ending",
+    "cup." + "e" * 200,
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_file_may_have_any_name(home: Home, instance: dg.DagsterInstance, name: str):
+    _drop(home, name, b"one")
+    tick = _settle(instance)
+    [request] = tick.run_requests or []
+    [video] = videos.known(home)
+    assert request.partition_key == video.video
+    assert all(sign.isprintable() for sign in video.video + video.names[0])
+    media = Path(str(videos.media_of(home, video)))
+    assert media.read_bytes() == b"one" and media.parent == Path(str(home.videos / "files"))
+    videos.quarantine(home, video, "It is broken.")
+    # An empty one of the same name is set aside under that name, or what can be stored of it.
+    _drop(home, name, b"")
+    assert not _settle(instance).run_requests
+    kept = {path.name: path.read_bytes() for path in home.quarantine.iterdir()}
+    assert {b"", b"one", b"It is broken.\n"} < {*kept.values()} and len(kept) == 4
+    assert all(sign.isprintable() for name in kept for sign in name)
+    assert list(Path(str(home.inbox("learn"))).iterdir()) == []
+    outside = {path.name for path in Path(str(home.root.parent)).iterdir()}
+    assert outside == {Path(str(home.root)).name}
+
+
+def test_nothing_in_quarantine_is_overwritten(home: Home, instance: dg.DagsterInstance):
+    for role in videos.ROLES:
+        for _ in range(2):
+            _drop(home, "cup.mp4", b"", role)
+            _settle(instance)
+    for content in (b"one", b"two"):
+        _drop(home, "pen.mp4", content)
+        kept = videos.set_aside(home, home.inbox("learn") / "pen.mp4", content.decode())
+        assert kept.read_bytes() == content
+    names = sorted(path.name for path in home.quarantine.iterdir())
+    cups = ["cup.mp4", *(f"cup_{number}.mp4" for number in (2, 3, 4))]
+    pens = ["pen.mp4", "pen_2.mp4"]
+    assert names == sorted(name + end for name in cups + pens for end in ("", ".txt"))
+    assert (home.quarantine / "pen_2.mp4.txt").read_text() == "two\n"
+
+
+def test_the_same_content_under_two_names_is_one_memory(home: Home, instance: dg.DagsterInstance):
+    _drop(home, "cup.mp4", b"video")
+    first = _settle(instance)
+    _drop(home, "Tasse.mp4", b"video", "watch")
+    _drop(home, "cup.mp4", b"video")
+    second = _settle(instance)
+    [video] = videos.known(home)
+    assert video.names == ("cup.mp4", "Tasse.mp4") and video.roles == videos.ROLES
+    keys = {r.partition_key for tick in (first, second) for r in tick.run_requests or []}
+    assert keys == {video.video}
+
+
+def test_a_link_out_of_the_inbox_is_never_followed(home: Home, instance: dg.DagsterInstance):
+    secret = Path(str(home.root.parent)) / "secret.mp4"
+    secret.write_bytes(b"private")
+    _age(secret)
+    learn = Path(str(home.inbox("learn")))
+    learn.mkdir(parents=True)
+    (learn / "file.mp4").symlink_to(secret)
+    (learn / "folder").symlink_to(secret.parent)
+    (learn / "gone.mp4").symlink_to("nowhere")
+    os.mkfifo(learn / "pipe.mp4")
+    tick = _settle(instance)
+    assert not tick.run_requests and videos.known(home) == [] and secret.read_bytes() == b"private"
+    assert tick.skip_reason
+    message = tick.skip_reason.skip_message or ""
+    assert all(name in message for name in ("file.mp4", "folder", "gone.mp4", "pipe.mp4"))
+
+
+def test_a_file_that_grows_while_it_is_read_is_not_taken_in_half(
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    path = _drop(home, "cup.mp4", b"half")
+    cursor = _tick(instance, None).cursor
+
+    class WrittenToMeanwhile(videos.PatientHash):
+        def __call__(self, file: UPath) -> str:
+            sha = super().__call__(file)
+            with path.open("ab") as writer:
+                writer.write(b" and more")
+            _age(path)  # Even a writer that sets the time back.
+            return sha
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sensors, "_hashed", WrittenToMeanwhile())
+        tick = _tick(instance, cursor)
+    assert not tick.run_requests and path.exists() and videos.known(home) == []
+    tick = _tick(instance, _tick(instance, tick.cursor).cursor)
+    [request] = tick.run_requests or []
+    [video] = videos.known(home)
+    assert request.partition_key == video.video
+    assert videos.media_of(home, video).read_bytes() == b"half and more"
+
+
+def test_a_file_of_holes_is_left_until_they_are_filled(home: Home, instance: dg.DagsterInstance):
+    path = _drop(home, "huge.mp4", b"start")
+    os.truncate(path, 10 << 30)
+    _age(path)
+    _drop(home, "cup.mp4", b"video")
+    start = time.monotonic()
+    tick = _settle(instance)
+    assert [key[:4] for key in _keys(tick)] == ["cup-"] and path.exists()
+    assert time.monotonic() - start < 5
+    os.truncate(path, 100)
+    _age(path)
+    tick = _tick(instance, _tick(instance, tick.cursor).cursor)
+    assert "huge" in {key.split("-")[0] for key in _keys(tick)}
+
+
+def test_a_file_that_takes_long_to_read_is_read_over_several_ticks(
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    content = os.urandom(5 * videos.BLOCK_BYTES + 3)
+    _drop(home, "long.mp4", content)
+    tick = _tick(instance, None)
+
+    class Slow(videos.PatientHash):
+        def __call__(self, file: UPath) -> str:
+            self.deadline = 0.0  # Time is over as soon as it starts.
+            return super().__call__(file)
+
+    monkeypatch.setattr(sensors, "_hashed", Slow())
+    for _ in range(5):
+        tick = _tick(instance, tick.cursor)
+        assert not tick.run_requests and videos.known(home) == []
+    assert len(_keys(_tick(instance, tick.cursor))) == 1
+    [video] = videos.known(home)
+    assert video.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_that_cannot_be_taken_in_is_tried_again_later(
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    tries = []
+
+    def full(*args: object, **kwargs: object) -> None:
+        tries.append(1)
+        raise OSError(28, "No space left on device")
+
+    _drop(home, "cup.mp4", b"video")
+    with monkeypatch.context() as patch:
+        patch.setattr(videos, "take_in", full)
+        tick = _settle(instance)
+        tick = _tick(instance, _tick(instance, tick.cursor).cursor)
+        assert len(tries) == 1 and not tick.run_requests
+    monkeypatch.setattr(sensors, "RETRY_S", 0.0)
+    later = {name: [*state, 0.0] for name, (*state, _) in json.loads(tick.cursor or "").items()}
+    assert len(_keys(_tick(instance, json.dumps(later)))) == 1
+
+
+def test_thousands_of_files_are_taken_in_oldest_first_in_short_ticks(
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sensors, "TAKING_S", 0.2)
+    folder = Path(str(home.inbox("learn")))
+    folder.mkdir(parents=True)
+    for number in range(5000):
+        path = folder / f"{(number * 7919) % 5000:04d}.mp4"
+        path.write_bytes(f"video {number}".encode())
+        _age(path, 60 + 5000 - number)
+    cursor, asked = None, []
+    for _ in range(5):
+        start = time.monotonic()
+        tick = _tick(instance, cursor)
+        assert time.monotonic() - start < 10
+        cursor, keys = tick.cursor, _keys(tick)
+        assert len(keys) <= MOST_REQUESTS and len(json.loads(cursor or "")) <= MOST_SEEN
+        asked += keys
+        for request in tick.run_requests or []:
+            started = DagsterRunStatus.STARTED
+            instance.add_run(DagsterRun("ingest", tags=dict(request.tags), status=started))
+    order = [f"{(number * 7919) % 5000:04d}" for number in range(5000)]
+    assert len(asked) > 0
+    assert [key.split("-")[0] for key in asked] == order[: len(asked)]
+    left = {path.stem for path in folder.iterdir()}
+    assert left == set(order[5000 - len(left) :])
+
+
+def _keys(tick: dg.SensorResult) -> list[str]:
+    return [request.partition_key or "" for request in tick.run_requests or []]
+
+
+def _waiting(home: Home, number: int) -> None:
+    for place in range(number):
+        file = home.root / "outside.mp4"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(f"{number} {place}".encode())
+        videos.take_in(home, file, "learn", move=True)
+
+
+def test_a_tick_asks_as_often_about_many_waiting_videos_as_about_few(
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    queries = []
+    for name in ("get_runs", "get_runs_count", "get_run_records"):
+        whole = getattr(instance, name)
+
+        def counted(*args: object, whole: object = whole, **kwargs: object) -> object:
+            queries.append(1)
+            return whole(*args, **kwargs)  # type: ignore[operator]
+
+        monkeypatch.setattr(instance, name, counted)
+    _waiting(home, 3)
+    assert len(_keys(_tick(instance, None))) == 3
+    few = len(queries)
+    _waiting(home, 150)
+    queries.clear()
+    assert len(_keys(_tick(instance, None))) == MOST_REQUESTS
+    assert 0 < len(queries) == few
+
+
+def test_what_always_fails_does_not_hold_up_the_rest(home: Home, instance: dg.DagsterInstance):
+    _waiting(home, 25)
+    failing = videos.known(home)[:22]
+    for video in failing:
+        tags = {sensors.ADDED_TAG: video.added, "dagster/partition": video.video}
+        for _ in range(MOST_TRIES):
+            instance.add_run(DagsterRun("ingest", tags=tags, status=DagsterRunStatus.FAILURE))
+    assert _keys(_tick(instance, None)) == [v.video for v in videos.known(home)[22:]]
+
+
+def test_no_more_is_asked_for_while_much_is_under_way(home: Home, instance: dg.DagsterInstance):
+    _waiting(home, 3)
+    for number in range(sensors.MOST_UNDER_WAY - 1):
+        tags = {sensors.ADDED_TAG: "", "dagster/partition": f"other{number}"}
+        instance.add_run(DagsterRun("ingest", tags=tags, status=DagsterRunStatus.STARTED))
+    assert len(_keys(_tick(instance, None))) == 1
+
+
+def _gif(width: int, height: int) -> bytes:
+    """A picture of 40 bytes that says it is that large."""
+    screen = struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(6)
+    image = b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x02\x44\x01\x00;"
+    return b"GIF89a" + screen + image
+
+
+def _lying_mjpeg(folder: Path) -> bytes:
+    """A video whose header says 64 x 64, and whose pictures say 65,500 x 65,500."""
+    path = folder / "lie.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=5)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuvj420p"
+        for _ in range(10):
+            picture = av.VideoFrame(64, 64, "yuvj420p")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    start_of_frame = b"\xff\xc0\x00\x11\x08"
+    honest = start_of_frame + struct.pack(">HH", 64, 64)
+    content = path.read_bytes()
+    assert honest in content
+    return content.replace(honest, start_of_frame + struct.pack(">HH", 65500, 65500))
+
+
+def _slow_sound(folder: Path) -> bytes:
+    """A minute's worth of bytes that says it is 16 days of sound."""
+    path = folder / "slow.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 1, 0, "NONE", ""))
+        file.writeframes(os.urandom(2 * 1_400_000))
+    return path.read_bytes()
+
+
+def _wide_pixels(folder: Path) -> bytes:
+    """A small video whose pixels are said to be 60,000 times as wide as high."""
+    path = folder / "wide.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width = stream.height = 128
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        for _ in range(10):
+            container.mux(stream.encode(av.VideoFrame(128, 128, "yuv420p")))
+        container.mux(stream.encode(None))
+    content = path.read_bytes()
+    place = content.index(b"pasp") + 4
+    return content[:place] + struct.pack(">II", 60_000, 1) + content[place + 8 :]
+
+
+CAPTURES = """
+import resource, sys, time
+from aela.capture import CaptureSettings, UnreadableVideo, capture
+
+list(capture(sys.argv[1]))
+for path in sys.argv[2:]:
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    try:
+        said = len(list(capture(path, CaptureSettings(max_seconds=600))))
+    except UnreadableVideo as error:
+        said = error
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3
+    seconds = time.monotonic() - start
+    print(f"{path}: {grown:.0f} MB, {seconds:.1f} s: {said}")
+    assert grown < 500 and seconds < 20
+"""
+
+
+def test_a_header_that_lies_takes_neither_the_memory_nor_the_day(nursery: Path, tmp_path: Path):
+    bombs = {
+        "huge.gif": _gif(65535, 65535),
+        "wide.gif": _gif(65535, 500),
+        "lie.avi": _lying_mjpeg(tmp_path),
+        "slow.wav": _slow_sound(tmp_path),
+        "wide.mp4": _wide_pixels(tmp_path),
+    }
+    paths = [tmp_path / f"bomb-{name}" for name in bombs]
+    for path, content in zip(paths, bombs.values(), strict=True):
+        path.write_bytes(content)
+    honest = next((nursery / "train").glob("*.mp4"))
+    command = [sys.executable, "-c", CAPTURES, honest, *paths]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert found.stdout.count("\n") == len(bombs)
