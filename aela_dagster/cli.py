@@ -117,6 +117,9 @@ def learn(
 ) -> None:
     """Remember videos and train on everything remembered.
 
+    A video with more than AELA_MAX_PIXELS a picture (40 million) is refused, and what comes after
+    AELA_MAX_SECONDS (43200) is left out.
+
     Example: `aela learn kitchen.mp4 garden/`
     """
     from aela_dagster import stages
@@ -207,6 +210,9 @@ def up(
     device: DeviceOption = "auto",
 ) -> None:
     """Open the UI, and learn from and watch whatever is dropped into the inbox.
+
+    A video with more than AELA_MAX_PIXELS a picture (40 million) is set aside, and what comes after
+    AELA_MAX_SECONDS (43200) is left out.
 
     Example: `aela up --port 3000`, then copy videos into `data/inbox/learn` and
     `data/inbox/watch`

@@ -4,6 +4,7 @@ import os
 
 import dagster as dg
 
+from aela.capture import CaptureSettings
 from aela.presets import DEFAULT_PRESET
 from aela_dagster.checks import CHECKS
 from aela_dagster.jobs import JOBS
@@ -24,7 +25,24 @@ from resources.compute import Compute
 from resources.memory import Memory
 from resources.models import Checkpoints
 
-the_memory = Memory()
+
+def _number(variable: str, default: float) -> float:
+    """The number in an environment variable.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    text = os.environ.get(variable) or str(default)
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{variable} must be a number, not {text!r}.") from None
+
+
+the_memory = Memory(
+    max_pixels=int(_number("AELA_MAX_PIXELS", CaptureSettings.max_pixels)),
+    max_seconds=_number("AELA_MAX_SECONDS", CaptureSettings.max_seconds),
+)
 
 defs = dg.Definitions(
     assets=[
@@ -51,7 +69,7 @@ defs = dg.Definitions(
         "checkpoints": Checkpoints(memory=the_memory),
         "compute": Compute(
             preset=os.environ.get("AELA_PRESET", DEFAULT_PRESET),
-            effort=float(os.environ.get("AELA_EFFORT", "1")),
+            effort=_number("AELA_EFFORT", 1),
             device=os.environ.get("AELA_DEVICE", "auto"),
         ),
     },

@@ -4,16 +4,19 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from av.audio.frame import AudioFrame
+from av.video.frame import VideoFrame
 from PIL import Image
 from upath import UPath
 
 from aela.association.pairs import make_pairs
-from aela.capture import Clip, Frame, Rejection
+from aela.capture import SAMPLE_RATE_HZ, Clip, Frame, Rejection
 from aela.learning import checkpoints, embeddings
 from aela.learning.checkpoints import MODELS, Card, Checkpoint
 from aela.memory import manifest as manifests
@@ -39,7 +42,16 @@ SMALL = NurserySettings(
 @pytest.fixture(autouse=True)
 def _no_home_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests never touch the data folder of the person who runs them."""
-    for name in ("HOME", "PRESET", "EFFORT", "DEVICE", "CACHE", "CACHE_GB"):
+    for name in (
+        "HOME",
+        "PRESET",
+        "EFFORT",
+        "DEVICE",
+        "CACHE",
+        "CACHE_GB",
+        "MAX_PIXELS",
+        "MAX_SECONDS",
+    ):
         monkeypatch.delenv(f"AELA_{name}", raising=False)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
 
@@ -62,6 +74,41 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nursery")
     make_nursery(folder, SMALL)
     return folder
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A transport stream of 9 s at 10 fps with a key frame each second, and four spoken words."""
+    random, rate = np.random.default_rng(0), SAMPLE_RATE_HZ
+    samples = random.normal(0, 1e-3, 9 * rate)
+    place = np.arange(round(0.6 * rate)) / round(0.6 * rate)
+    phase = 2 * np.pi * np.cumsum(120 * (1 + 0.15 * np.sin(2 * np.pi * place))) / rate
+    word = np.zeros_like(place)
+    for harmonic in range(1, 40):  # a voice whose resonances move
+        formants = ((700 - 400 * place, 90), (1100 + 1100 * place, 120))
+        gain = sum(1 / (1 + ((120 * harmonic - hz) / width) ** 2) for hz, width in formants)
+        word += gain * np.sin(harmonic * phase)
+    for start_s in (0.6, 2.7, 5.0, 7.0):
+        start = round(start_s * rate)
+        samples[start : start + len(word)] += (
+            0.3 * word / np.abs(word).max() * np.hanning(len(word))
+        )
+    scene = random.integers(0, 256, (30, 130, 3)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+    path = tmp_path_factory.mktemp("film") / "film.ts"
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("libx264", rate=10, options={"g": "10"})
+        picture.width, picture.height, picture.pix_fmt = 160, 120, "yuv420p"
+        sound = container.add_stream("aac", rate=rate, layout="mono")
+        for number in range(90):
+            view = scene[:, 4 * number :][:, :160].copy()
+            container.mux(picture.encode(VideoFrame.from_ndarray(view, "rgb24")))
+            block = samples[number * rate // 10 : (number + 1) * rate // 10]
+            piece = AudioFrame.from_ndarray(block[None].astype(np.float32), "fltp", "mono")
+            piece.sample_rate = rate
+            container.mux(sound.encode(piece))
+        container.mux(picture.encode(None))
+        container.mux(sound.encode(None))
+    return path
 
 
 @dataclass(frozen=True)

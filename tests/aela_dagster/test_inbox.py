@@ -439,6 +439,27 @@ def test_no_more_is_asked_for_while_much_is_under_way(home: Home, instance: dg.D
     assert len(_keys(_tick(instance, None))) == 1
 
 
+def test_the_limits_of_a_video_can_be_set(home: Home, instance: dg.DagsterInstance, nursery: Path):
+    whole = next((nursery / "train").glob("*.mp4")).read_bytes()
+    _drop(home, "cup.mp4", whole)
+    [video] = _keys(_settle(instance))
+    instance.add_dynamic_partitions("videos", [video])
+
+    def succeeds(**limits: float) -> bool:
+        config = {"resources": {"memory": {"config": limits}}}
+        job = defs.resolve_job_def("ingest")
+        return job.execute_in_process(
+            run_config=config, instance=instance, partition_key=video, raise_on_error=False
+        ).success
+
+    assert succeeds(max_seconds=3)
+    times = store.read_frames(home, video)["time_s"].to_pylist()
+    assert times and max(times) < 3
+    assert "too long" in store.read_rejections(home, video)["reason"].to_pylist()
+    assert not succeeds(max_pixels=10_000)
+    assert "more than the 10000 allowed" in (home.quarantine / f"{video}.mp4.txt").read_text()
+
+
 def _gif(width: int, height: int) -> bytes:
     """A picture of 40 bytes that says it is that large."""
     screen = struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(6)
