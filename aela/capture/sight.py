@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from io import BytesIO
 
 import numpy as np
@@ -11,49 +10,16 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
+from aela.capture.looking import View, interval_at
 from aela.capture.records import Frame, Rejection
 from aela.capture.settings import CaptureSettings
-from aela.capture.source import shown_size
 
-MOST_CANDIDATES_PER_S = 12  # more pictures are not looked at, unless short intervals need them
-CANDIDATES_PER_INTERVAL = 4
-STAMP_SLACK_S = 1e-3  # containers round time stamps, often to milliseconds
-VIEW_SIDE = 96  # shorter side of the small pictures that everything but the kept frame is made of
 NEIGHBOUR_S = 0.3  # wanted distance of the neighbours ...
 NEIGHBOUR_MOST_S = 0.6  # ... beyond which the frame itself stands in
 USUAL_PAST_S, USUAL_AHEAD_S = 8.0, 3.0  # usual sharpness: median from before to after a frame
 # Pictures this sharp are never blurry, and below this always, whatever is usual. Sharp
 # recordings measure 0.7 to 2.3, pictures smeared by a pan 0.2 to 0.5.
 SURELY_SHARP, SURELY_BLURRY = 0.75, 0.3
-SENSOR_NOISE = 1.0  # grey levels squared; keeps the noise of an empty picture from looking sharp
-
-
-def sharpness(grey: np.ndarray) -> float:
-    """Share of fine detail in all detail of a grey picture, uint8 [h, w]; 0 to about 3.
-
-    Energy of second differences over energy of first differences, in the direction where it is
-    less: a pan leaves the edges along its way sharp. Hardly depends on how much there is to see.
-    In the spirit of Crete et al. 2007, "The blur effect" (section 2), which compares a picture's
-    differences with those of its blurred self, each direction for itself.
-    """
-    plane = grey.astype(np.float32)
-    ratios = []
-    for axis in (0, 1):
-        first = np.diff(plane, axis=axis)
-        second = np.diff(first, axis=axis)
-        detail = float(np.square(first).mean())
-        ratios.append(float(np.square(second).mean()) / (detail + SENSOR_NOISE))
-    return min(ratios)
-
-
-@dataclass
-class View:
-    """A picture that was looked at, scaled down."""
-
-    time_s: float
-    picture: VideoFrame  # yuv420p
-    rotation: int
-    sharpness: float
 
 
 @dataclass
@@ -68,39 +34,30 @@ class Choice:
 
 
 class FrameChooser:
-    """Takes decoded pictures in time order and yields frames and rejections.
+    """Takes views in time order and yields frames and rejections.
 
-    Holds one full-size picture and a few seconds of small ones.
+    Holds one frame for each second, and a few seconds of views.
     """
 
-    def __init__(self, settings: CaptureSettings, pixel_aspect: Fraction | None) -> None:
+    def __init__(self, settings: CaptureSettings) -> None:
         self.settings = settings
-        self.pixel_aspect = pixel_aspect
         self.interval_s = 1 / settings.frames_per_second
-        self.spacing_s = min(1 / MOST_CANDIDATES_PER_S, self.interval_s / CANDIDATES_PER_INTERVAL)
-        # One per use: each keeps the tables for its sizes.
-        self.view_scaler, self.view_painter = VideoReformatter(), VideoReformatter()
-        self.frame_scaler, self.frame_painter = VideoReformatter(), VideoReformatter()
+        self.view_painter, self.frame_painter = VideoReformatter(), VideoReformatter()
         self.interval = -1
-        self.best: VideoFrame | None = None
-        self.best_view: View | None = None
+        self.best: View | None = None  # of the interval
         self.choices: deque[Choice] = deque()
         self.views: deque[View] = deque()
 
-    def push(self, picture: VideoFrame, time_s: float) -> Iterator[Frame | Rejection]:
-        """Takes the next picture and the seconds from the start of the video to it."""
-        if self.views and time_s < self.views[-1].time_s + self.spacing_s - STAMP_SLACK_S:
-            return
-        small = self._scaled(self.view_scaler, picture, VIEW_SIDE)
-        grey = np.asarray(small.planes[0]).reshape(small.height, -1)[:, : small.width]
-        view = View(time_s, small, picture.rotation, sharpness(grey))
+    def push(self, view: View, time_s: float) -> Iterator[Frame | Rejection]:
+        """Takes the next view and the seconds from the start of the video to it."""
+        view.time_s = time_s
         self.views.append(view)
-        interval = int((time_s + STAMP_SLACK_S) / self.interval_s)
+        interval = interval_at(time_s, self.interval_s)
         if interval != self.interval:
             self._close_interval()
             self.interval = interval
-        if self.best_view is None or view.sharpness > self.best_view.sharpness:
-            self.best, self.best_view = picture, view
+        if view.frame and (self.best is None or view.sharpness > self.best.sharpness):
+            self.best = view
         yield from self._decide(time_s - USUAL_AHEAD_S)
         oldest_s = time_s - USUAL_AHEAD_S - USUAL_PAST_S - self.interval_s
         while self.views[0].time_s < oldest_s:
@@ -116,32 +73,18 @@ class FrameChooser:
         """Nothing that starts before this time will be yielded any more."""
         return self.choices[0].start_s if self.choices else max(0, self.interval) * self.interval_s
 
-    def _scaled(
-        self, scaler: VideoReformatter, picture: VideoFrame, shorter_side: int
-    ) -> VideoFrame:
-        """Square pixels, at most this shorter side, yuv420p, not yet turned upright."""
-        width, height = shown_size(picture.width, picture.height, self.pixel_aspect, 0)
-        scale = min(1.0, shorter_side / min(width, height))
-        return scaler.reformat(
-            picture,
-            width=max(1, round(width * scale)),
-            height=max(1, round(height * scale)),
-            format="yuv420p",
-            interpolation="AREA",
-        )
-
     def _close_interval(self) -> None:
         """Turns the best picture of the interval into an upright JPEG."""
-        if self.best is None or self.best_view is None:
+        view, self.best = self.best, None
+        if view is None or view.frame is None:
             return
-        scaled = self._scaled(self.frame_scaler, self.best, self.settings.shorter_side)
-        upright = _upright(self.frame_painter, scaled, self.best.rotation)
+        upright = _upright(self.frame_painter, view.frame, view.rotation)
         jpeg = BytesIO()
         Image.fromarray(upright).save(jpeg, "JPEG", quality=self.settings.jpeg_quality)
         height, width = upright.shape[:2]
         start_s = self.interval * self.interval_s
-        self.choices.append(Choice(start_s, self.best_view, jpeg.getvalue(), width, height))
-        self.best = self.best_view = None
+        self.choices.append(Choice(start_s, view, jpeg.getvalue(), width, height))
+        view.frame = None
 
     def _decide(self, until_s: float) -> Iterator[Frame | Rejection]:
         """Yields the choices up to a time, kept or rejected."""

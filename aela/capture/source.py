@@ -12,6 +12,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -95,6 +96,15 @@ def sound_stream(container: InputContainer) -> AudioStream | None:
 def audible(sound: AudioCodecContext | AudioFrame) -> bool:
     """Whether the sound has a rate and a number of channels that can be listened to."""
     return sound.sample_rate in SAMPLE_RATES_HZ and sound.layout.nb_channels <= MOST_CHANNELS
+
+
+def end_of(stream: VideoStream | AudioStream) -> Packet:
+    """The empty packet that makes a decoder give what it still holds."""
+    packet = Packet()
+    packet.stream = stream
+    if stream.time_base is not None:
+        packet.time_base = stream.time_base
+    return packet
 
 
 def shown_size(

@@ -2,7 +2,8 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Literal
 
 import av
@@ -13,22 +14,24 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from aela.capture.hearing import WordFinder
+from aela.capture.looking import Lanes, View
+from aela.capture.packets import PacketChooser
 from aela.capture.records import SAMPLE_RATE_HZ, Clip, Frame, Rejection, UnreadableVideo
 from aela.capture.settings import CaptureSettings
 from aela.capture.sight import FrameChooser
-from aela.capture.source import audible, opened, picture_stream, sound_stream
+from aela.capture.source import audible, end_of, opened, picture_stream, sound_stream
 
-# Pictures that no other picture is built on are not decoded where they come this densely; about
-# half of the pictures are left then.
-PLENTY_PER_INTERVAL = 12
 ASSUMED_FPS = 25.0  # where a stream neither declares its rate nor stamps its pictures
 SOUND_GAP_S = 0.1  # a longer jump of the sound's time stamps is a gap, heard as silence ...
 MOST_FILLED_S = 10.0  # ... up to this; after a longer one, or a jump back, listening starts afresh
 MISSING_END_S = 1.0  # a longer missing end is reported
+MOST_LANES = 4
+MOST_WAITING = 12  # chunks of a second for each lane: long groups need them to go side by side
+
+Piece = View | AudioFrame
 
 
 class Sense(ABC):
@@ -48,33 +51,37 @@ class Sense(ABC):
         self.over = False  # at the most seconds to look at
 
     def take(self, packet: Packet) -> Iterator[Frame | Clip | Rejection]:
-        """Decodes the next packet of the stream."""
-        try:
-            pieces = packet.decode()
-        except FFmpegError:
+        """Takes the next packet of the stream; an empty one ends it."""
+        for piece in self.decode(packet):
+            yield from self._take_piece(piece)
+
+    @abstractmethod
+    def decode(self, packet: Packet) -> Iterator[Piece | None]:
+        """Takes the next packet and yields what is decoded by now; None for what is damaged.
+
+        An empty packet ends the stream and brings all that is left.
+        """
+
+    def _take_piece(self, piece: Piece | None) -> Iterator[Frame | Clip | Rejection]:
+        if self.over:
+            return
+        if piece is None:
             self.damaged = True
             return
-        for piece in pieces:
-            assert isinstance(piece, VideoFrame | AudioFrame)
-            if self.over:
-                return
-            if piece.is_corrupt or (isinstance(piece, AudioFrame) and not audible(piece)):
-                self.damaged = True
-                continue
-            time_s = self.end_s if piece.time is None else piece.time - self.origin_s
-            time_s = max(0.0, time_s)
-            if time_s >= self.settings.max_seconds:
-                self.over = True
-                yield from self.flush()
-                limit_s = self.settings.max_seconds
-                yield Rejection(
-                    self.name, limit_s, max(limit_s, self._declared_s()), "too long", limit_s
-                )
-                return
-            if self.damaged:
-                yield self._gap(time_s)
-            self.decoded = True
-            yield from self.perceive(piece, time_s)
+        stamp_s = piece.stamp_s if isinstance(piece, View) else piece.time
+        time_s = self.end_s if stamp_s is None else max(0.0, stamp_s - self.origin_s)
+        if time_s >= self.settings.max_seconds:
+            self.over = True
+            yield from self.flush()
+            limit_s = self.settings.max_seconds
+            yield Rejection(
+                self.name, limit_s, max(limit_s, self._declared_s()), "too long", limit_s
+            )
+            return
+        if self.damaged:
+            yield self._gap(time_s)
+        self.decoded = True
+        yield from self.perceive(piece, time_s)
 
     def finish(self, end_s: float) -> Iterator[Frame | Clip | Rejection]:
         """Yields what is left; the stream should have lasted until end_s at least."""
@@ -105,9 +112,7 @@ class Sense(ABC):
         """Nothing that starts before this time will be yielded any more."""
 
     @abstractmethod
-    def perceive(
-        self, piece: VideoFrame | AudioFrame, time_s: float
-    ) -> Iterator[Frame | Clip | Rejection]:
+    def perceive(self, piece: Piece, time_s: float) -> Iterator[Frame | Clip | Rejection]:
         """Takes a decoded piece that starts at time_s, and moves end_s."""
 
     @abstractmethod
@@ -116,36 +121,38 @@ class Sense(ABC):
 
 
 class Sight(Sense):
-    """The pictures of a video."""
+    """The pictures of a video.
+
+    Where the same stream was opened more than once, groups of pictures are decoded side by side.
+    """
 
     name = "frame"
 
-    def __init__(self, stream: VideoStream, settings: CaptureSettings, origin_s: float) -> None:
+    def __init__(
+        self,
+        stream: VideoStream,
+        settings: CaptureSettings,
+        origin_s: float,
+        again: Sequence[VideoStream] = (),
+    ) -> None:
         super().__init__(stream, settings, origin_s)
         self.step_s = 1 / float(stream.average_rate or ASSUMED_FPS)
-        self.chooser = FrameChooser(settings, stream.sample_aspect_ratio)
-        context = stream.codec_context
-        context.thread_type = "AUTO"
-        context.options = {"max_pixels": str(settings.max_pixels)}
-        self.last_stamp: int | None = None
+        self.chooser = FrameChooser(settings)
+        self.packets = PacketChooser(settings, self.step_s)
+        self.lanes = Lanes([stream, *again], settings)
+        self.most_waiting = MOST_WAITING * (1 + len(again))
 
-    def take(self, packet: Packet) -> Iterator[Frame | Clip | Rejection]:
-        step_s = self.step_s
-        if packet.dts is not None and self.last_stamp is not None and packet.time_base is not None:
-            step_s = float((packet.dts - self.last_stamp) * packet.time_base)
-        self.last_stamp = packet.dts
-        plenty = step_s * PLENTY_PER_INTERVAL * self.settings.frames_per_second <= 1
-        self.stream.codec_context.skip_frame = "NONREF" if plenty else "DEFAULT"
-        yield from super().take(packet)
+    def decode(self, packet: Packet) -> Iterator[View | None]:
+        for chunk in self.packets.push(packet):
+            self.lanes.submit(chunk, self.origin_s)
+        yield from self.lanes.views(self.most_waiting if packet.size else 0)
 
     @property
     def settled_s(self) -> float:
         return self.chooser.settled_s
 
-    def perceive(
-        self, piece: VideoFrame | AudioFrame, time_s: float
-    ) -> Iterator[Frame | Rejection]:
-        assert isinstance(piece, VideoFrame)
+    def perceive(self, piece: Piece, time_s: float) -> Iterator[Frame | Rejection]:
+        assert isinstance(piece, View)
         self.end_s = max(self.end_s, time_s + self.step_s)
         yield from self.chooser.push(piece, time_s)
 
@@ -168,7 +175,15 @@ class Hearing(Sense):
     def settled_s(self) -> float:
         return self.finder.settled_s
 
-    def perceive(self, piece: VideoFrame | AudioFrame, time_s: float) -> Iterator[Clip | Rejection]:
+    def decode(self, packet: Packet) -> Iterator[AudioFrame | None]:
+        try:
+            for sound in packet.decode():
+                assert isinstance(sound, AudioFrame)
+                yield None if sound.is_corrupt or not audible(sound) else sound
+        except FFmpegError:
+            yield None
+
+    def perceive(self, piece: Piece, time_s: float) -> Iterator[Clip | Rejection]:
         assert isinstance(piece, AudioFrame)
         form = (piece.format.name, piece.layout.name, piece.sample_rate)
         gap_s = time_s - self.end_s
@@ -188,6 +203,7 @@ class Hearing(Sense):
         if self.form is not None:
             yield from self._hear(None)
         yield from self.finder.flush()
+        self.form = None  # what comes next begins afresh
 
     def _hear(self, sound: AudioFrame | None) -> Iterator[Clip | Rejection]:
         for piece in self.resampler.resample(sound):
@@ -211,11 +227,18 @@ def capture(
     nothing in it could be decoded.
     """
     settings = settings or CaptureSettings()
-    with opened(path, settings) as container:
+    with ExitStack() as stack:
+        container = stack.enter_context(opened(path, settings))
         origin_s = (container.start_time or 0) / av.time_base
         senses: dict[int, Sense] = {}
         if (picture := picture_stream(container)) is not None:
-            senses[picture.index] = Sight(picture, settings, origin_s)
+            others = [
+                picture_stream(stack.enter_context(opened(path, settings)))
+                for _ in range(min(MOST_LANES, os.cpu_count() or 1) - 1)
+            ]
+            sight = Sight(picture, settings, origin_s, [other for other in others if other])
+            stack.callback(sight.lanes.close)
+            senses[picture.index] = sight
         if (sound := sound_stream(container)) is not None:
             senses[sound.index] = Hearing(sound, settings, origin_s)
         for packet in _packets(container, senses):
@@ -247,6 +270,8 @@ def _packets(container: InputContainer, senses: dict[int, Sense]) -> Iterator[Pa
             packets = container.demux(streams)
             continue
         except FFmpegError:
+            for stream in streams:
+                yield end_of(stream)
             for sense in senses.values():
                 sense.damaged = True
             return
