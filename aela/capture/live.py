@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Literal, cast
 
 import av
@@ -461,7 +462,7 @@ class Live:
         """What the decoder and the sense still hold."""
         rest = Packet()
         rest.stream = stream.sense.stream
-        for sensed in (*stream.sense.take(rest), *stream.sense.flush()):
+        for sensed in chain(stream.sense.take(rest), stream.sense.flush()):
             yield _since(sensed, -stream.connection.start_s)
         stream.sense.stream.codec_context.flush_buffers()
 
