@@ -1,4 +1,4 @@
-"""A cache of decoded pictures on the local disk: made once, then read memory-mapped.
+"""A cache of decoded pictures on the local disk: made once, then read row by row.
 
 A file holds what was made of the frames of one video in one way, an array whose rows are the
 frames: `<content hash of the video's rows>/<how it was made>-<which rows>.npy`, uint8, with a
@@ -13,7 +13,6 @@ import tempfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,11 @@ from aela.storage import Home, canonical_json, sha256
 FOLDER = "AELA_CACHE"  # environment variable: another folder than the home's
 SIZE = "AELA_CACHE_GB"  # environment variable: another size than MOST_GB
 MOST_GB = 8.0
-MOST_OPEN = 256  # memory-mapped files at a time; each takes a file handle
 ROWS_AT_ONCE = 64  # made and written at a time
 HEADER_BYTES = 128  # as numpy writes it
 CHECKSUM_BYTES = 4
 NAME_DIGITS = 16  # of the hashes in file names
+WHOLE = "-all.npy"  # the end of the name of a file that holds all rows of a video
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Cache:
         """
         self._make_room(wanted, shape)
         for one in wanted:
-            path = self._path(one)
+            path = self.path(one)
             if self._sound(path):
                 os.utime(path)
             else:
@@ -94,7 +93,7 @@ class Cache:
 
     def make(self, wanted: Wanted, shape: tuple[int, ...]) -> None:
         """Make a file anew, a few rows at a time."""
-        path = self._path(wanted)
+        path = self.path(wanted)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(wanted.rows), *shape)}
@@ -115,24 +114,15 @@ class Cache:
             Path(temporary).unlink(missing_ok=True)
             raise
 
-    def open(self, wanted: Wanted, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """The memory-mapped file in which the wanted rows lie, and int [n] where."""
-        array = _mapped(self._path(wanted))
-        if array is None:  # Somebody deleted it.
-            self.make(wanted, shape)
-            array = np.load(self._path(wanted), mmap_mode="r")
-        whole = len(array) == wanted.of
-        return array, wanted.rows if whole else np.arange(len(wanted.rows))
-
     def forget(self, content: str) -> None:
         """Delete all that was made of one video."""
         shutil.rmtree(self.folder / content, ignore_errors=True)
 
-    def _path(self, wanted: Wanted) -> Path:
+    def path(self, wanted: Wanted) -> Path:
         """The file of the whole video, if there is one; else that of exactly these rows."""
         folder = self.folder / wanted.content
         made = sha256(canonical_json(dict(wanted.made)))[:NAME_DIGITS]
-        whole = folder / f"{made}-all.npy"
+        whole = folder / f"{made}{WHOLE}"
         if len(wanted.rows) == wanted.of or whole.exists():
             return whole
         rows = sha256(np.asarray(wanted.rows, dtype="<i8").tobytes())[:NAME_DIGITS]
@@ -154,7 +144,7 @@ class Cache:
     def _make_room(self, wanted: Sequence[Wanted], shape: tuple[int, ...]) -> None:
         """Delete what was not used for longest until all that is wanted has its place."""
         around, row = HEADER_BYTES + CHECKSUM_BYTES, int(np.prod(shape))
-        needed = {self._path(one): around + row * len(one.rows) for one in wanted}
+        needed = {self.path(one): around + row * len(one.rows) for one in wanted}
         if sum(needed.values()) > self.most_bytes:
             raise ValueError(
                 f"The pictures to look at take {sum(needed.values()) / 1e9:.3g} GB and the cache "
@@ -189,8 +179,9 @@ class Rows:
 
     def __init__(self, cache: Cache, wanted: Sequence[Wanted], shape: tuple[int, ...]) -> None:
         self.shape = (sum(len(one.rows) for one in wanted), *shape)
+        self._cache, self._wanted = cache, wanted
+        self._paths = [cache.path(one) for one in wanted]
         self._ends = np.cumsum([len(one.rows) for one in wanted])
-        self._open = lru_cache(MOST_OPEN)(lambda number: cache.open(wanted[number], shape))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -200,9 +191,24 @@ class Rows:
             numbers = np.arange(*numbers.indices(len(self)))
         result = np.empty((len(numbers), *self.shape[1:]), np.uint8)
         files = np.searchsorted(self._ends, numbers, side="right")
-        for file in np.unique(files):
+        for file in np.unique(files).tolist():
             places = np.flatnonzero(files == file)
-            array, lie = self._open(int(file))
-            first = self._ends[file] - len(lie)
-            result[places] = array[lie[numbers[places] - first]]
+            first = self._ends[file] - len(self._wanted[file].rows)
+            while not self._read(file, numbers[places] - first, [result[p] for p in places]):
+                self._cache.make(self._wanted[file], self.shape[1:])
+                self._paths[file] = self._cache.path(self._wanted[file])
         return result
+
+    def _read(self, file: int, rows: np.ndarray, into: list[np.ndarray]) -> bool:
+        """Read some of the wanted rows of one file; False if somebody deleted or cut it."""
+        path = self._paths[file]
+        lie = self._wanted[file].rows[rows] if path.name.endswith(WHOLE) else rows
+        try:
+            with path.open("rb", buffering=0) as opened:  # Mapping it would take longer.
+                for row, target in zip(lie.tolist(), into, strict=True):
+                    opened.seek(HEADER_BYTES + row * target.nbytes)
+                    if opened.readinto(target) != target.nbytes:
+                        return False
+        except FileNotFoundError:
+            return False
+        return True
