@@ -71,7 +71,8 @@ def inbox(context: dg.SensorEvaluationContext, memory: Memory) -> dg.SensorResul
     for video in _to_ingest(context, home):
         if len(runs) >= room:
             break
-        if not video.under_way:
+        # Of what a killed tick has recorded, the file may still lie in the inbox.
+        if not video.under_way and not (seen and videos.missing(home, video.video)):
             tags = {ADDED_TAG: video.added, PARTITION_NAME_TAG: video.video}
             run_key = f"{video.video}:{video.added}:{video.tries}"
             runs.append(dg.RunRequest(run_key=run_key, partition_key=video.video, tags=tags))

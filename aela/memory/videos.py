@@ -263,6 +263,12 @@ def media_of(home: Home, video: Video) -> UPath:
     return home.root / video.file
 
 
+def missing(home: Home, video: str) -> bool:
+    """Whether the file of a recorded video is not where it belongs, or not yet."""
+    record = find(home, video)
+    return record.file is not None and not media_of(home, record).exists()
+
+
 @contextlib.contextmanager
 def local_copy(home: Home, video: Video) -> Iterator[Path]:
     """The video as a local file: itself, or a temporary copy of what lies in an object store.
