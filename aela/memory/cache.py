@@ -207,7 +207,7 @@ class Rows:
             with path.open("rb", buffering=0) as opened:  # Mapping it would take longer.
                 for row, target in zip(lie.tolist(), into, strict=True):
                     opened.seek(HEADER_BYTES + row * target.nbytes)
-                    if opened.readinto(target) != target.nbytes:
+                    if opened.readinto(target.data) != target.nbytes:
                         return False
         except FileNotFoundError:
             return False
