@@ -1,9 +1,11 @@
 """Tells from the packets of a stream of pictures which are worth decoding."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from av.packet import Packet
+from av.video.stream import VideoStream
 
 from aela.capture.settings import CaptureSettings
 
@@ -14,6 +16,7 @@ KEYS_PER_INTERVAL = 4
 # half of the pictures are left then.
 PLENTY_PER_INTERVAL = 12
 CHUNK_S = 1.0
+IDR = 5  # type of NAL unit
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,25 @@ class Chunk:
     """What comes next is not built on these pictures: it may be decoded elsewhere."""
 
 
+def has_idr(unit: bytes, extradata: bytes) -> bool:
+    """Whether an H.264 access unit holds an IDR slice: no picture after it leans on one before.
+
+    Other key pictures of H.264 may be the beginning of a gradual refresh. ITU-T H.264, table 7-1
+    (types of NAL units) and annex B; ISO/IEC 14496-15, 5.3 (units after their lengths).
+    """
+    if extradata[:1] != b"\1":
+        return any(
+            start[1][0] & 31 == IDR for start in re.finditer(rb"\x00\x00\x01(.)", unit, re.S)
+        )
+    size = (extradata[4] & 3) + 1
+    place = 0
+    while place + size < len(unit):
+        if unit[place + size] & 31 == IDR:
+            return True
+        place += size + int.from_bytes(unit[place : place + size])
+    return False
+
+
 class PacketChooser:
     """Takes packets in decoding order and yields chunks of those worth decoding, in order.
 
@@ -34,9 +56,11 @@ class PacketChooser:
     group the key picture is chosen, of a long one all. Holds the packets of one chunk.
     """
 
-    def __init__(self, settings: CaptureSettings, step_s: float) -> None:
+    def __init__(self, stream: VideoStream, settings: CaptureSettings, step_s: float) -> None:
         """`step_s` lies between pictures whose packets have no time stamps."""
         self.step_s = step_s
+        self.is_h264 = stream.codec_context.name == "h264"
+        self.extradata = stream.codec_context.extradata or b""
         self.interval_s = 1 / settings.frames_per_second
         self.short_s = min(KEYS_SUFFICE_S, self.interval_s / 2)
         self.spacing_s = min(1 / MOST_KEYS_PER_S, self.interval_s / KEYS_PER_INTERVAL)
@@ -53,7 +77,7 @@ class PacketChooser:
             time_s = float(packet.dts * packet.time_base)
         if packet.size == 0:
             yield from self._end_group()
-        elif packet.is_keyframe:
+        elif packet.is_keyframe and (not self.is_h264 or has_idr(bytes(packet), self.extradata)):
             if self.begun or not 0 <= time_s - self.start_s <= self.short_s:
                 yield from self._end_group()
             else:

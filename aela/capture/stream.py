@@ -138,7 +138,7 @@ class Sight(Sense):
         super().__init__(stream, settings, origin_s)
         self.step_s = 1 / float(stream.average_rate or ASSUMED_FPS)
         self.chooser = FrameChooser(settings)
-        self.packets = PacketChooser(settings, self.step_s)
+        self.packets = PacketChooser(stream, settings, self.step_s)
         self.lanes = Lanes([stream, *again], settings)
         self.most_waiting = MOST_WAITING * (1 + len(again))
 
