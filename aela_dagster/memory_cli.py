@@ -211,9 +211,9 @@ def forget(
             runner.forget(key)
         marked = sum(len(shas) for shas in record.checkpoints.values())
         console.print(
-            f"{key} is forgotten. {marked} checkpoints and {len(record.generations)} generations "
-            f"had learned from it; {sum(record.leaning.values())} predictions for "
-            f"{len(record.leaning)} other videos lean on it and stay.",
+            f"{key} is forgotten. Marked as having learned from it: checkpoints {marked}, "
+            f"generations {len(record.generations)}. Predictions of other videos that lean on it "
+            f"and stay: {sum(record.leaning.values())}.",
             highlight=False,
             soft_wrap=True,
         )

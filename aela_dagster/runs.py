@@ -1,6 +1,7 @@
 """Runs jobs from the command line in this process, recorded by Dagster like any other run."""
 
 import os
+import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from upath import UPath
 from aela.memory import videos
 from aela.memory.videos import Role, Video
 from aela.storage import Home, write_bytes
+from aela_dagster.abandoned import HOST_TAG, end_abandoned
 from assets import common
 
 DAGSTER_YAML = """\
@@ -26,6 +28,9 @@ concurrency:
     max_concurrent_runs: 2
   pools:
     default_limit: 1
+# What was launched but never began is ended after three minutes.
+run_monitoring:
+  enabled: true
 run_retries:
   enabled: true
   max_retries: 1
@@ -67,7 +72,9 @@ class Runner:
     def at(cls, home: Home, **compute: Any) -> "Runner":
         """A runner that records its runs in `$DAGSTER_HOME`, else in the home's own folder."""
         prepare_dagster(home)
-        return cls(home, dg.DagsterInstance.get(), compute)
+        instance = dg.DagsterInstance.get()
+        end_abandoned(instance)
+        return cls(home, instance, compute)
 
     def run(self, job: str, video: str | None = None) -> dg.ExecuteInProcessResult:
         """Run `job`, for one video or for all of memory.
@@ -80,6 +87,7 @@ class Runner:
         result = defs.resolve_job_def(job).execute_in_process(
             instance=self.instance,
             partition_key=video,
+            tags={HOST_TAG: platform.node()},
             raise_on_error=False,
             run_config={
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
@@ -113,7 +121,30 @@ class Runner:
         """Delete the partition of a video and its runs, whose logs show pictures of it."""
         for run in self.instance.get_runs(dg.RunsFilter(tags={PARTITION_NAME_TAG: video})):
             self.instance.delete_run(run.run_id)
+        for asset in self.instance.all_asset_keys():
+            latest = self.instance.get_latest_materialization_event(asset)
+            shown = latest.asset_materialization if latest else None
+            if shown and shown.partition == video:
+                self._show_another(asset, video)
         self.instance.delete_dynamic_partition(common.videos.name or "", video)
+
+    def _show_another(self, asset: dg.AssetKey, video: str) -> None:
+        """Make the event of another video an asset's latest, a copy of which lies beside the runs.
+
+        It is repeated without its pictures, as what belongs to no run cannot be deleted later.
+        """
+        others = self.instance.get_materialized_partitions(asset) - {video}
+        wanted = dg.AssetRecordsFilter(asset, asset_partitions=sorted(others))
+        found = self.instance.fetch_materializations(wanted, limit=1).records if others else []
+        if found and (event := found[0].asset_materialization):
+            plain = {
+                name: value
+                for name, value in event.metadata.items()
+                if not isinstance(value, dg.MarkdownMetadataValue)
+            }
+            self.instance.report_runless_asset_event(event.with_metadata(plain))
+        else:
+            self.instance.wipe_assets([asset])
 
 
 def _why(result: dg.ExecuteInProcessResult) -> str:

@@ -21,6 +21,7 @@ from aela.mimicry import generation as generations
 from aela_dagster.cli import app
 from aela_dagster.runs import prepare_dagster
 from aela_dagster.sensors import learning, reporting
+from assets import common
 from resources.memory import Memory
 
 Life = Any  # the home that the fixture `life` makes
@@ -117,10 +118,32 @@ def test_forget_takes_the_partition_and_the_pictures_in_its_runs(
         tags = {"dagster/partition": video}
         dagster.add_run(DagsterRun(job_name="ingest", tags=tags, status=DagsterRunStatus.SUCCESS))
     said = aela("forget", "cup", life.pen, "--yes").output
-    assert f"{life.cup} is forgotten. 4 checkpoints and 1 generations" in said
-    assert "2 predictions for 1 other videos lean on it" in said
+    assert f"{life.cup} is forgotten. Marked as having learned from it: checkpoints 4" in said
+    assert "lean on it and stay: 2" in said
     assert dagster.get_dynamic_partitions("videos") == [life.watched]
     assert list(dagster.get_runs()) == []
+
+
+def test_dagster_keeps_no_picture_of_what_was_forgotten(life: Life, dagster: dg.DagsterInstance):
+    """Also not of the video whose event was an asset's latest, which Dagster keeps beside runs."""
+
+    @dg.asset(partitions_def=common.videos)
+    def frames(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        sheet = dg.MetadataValue.md(f"picture of {context.partition_key}")
+        return dg.MaterializeResult(metadata={"sheet": sheet, "of": context.partition_key})
+
+    def shown() -> list[str]:
+        latest = dagster.get_latest_materialization_event(frames.key)
+        event = latest.asset_materialization if latest else None
+        return [str(value.value) for value in event.metadata.values()] if event else []
+
+    for video in (life.cup, life.pen):
+        dg.materialize([frames], partition_key=video, instance=dagster)
+    assert shown() == [f"picture of {life.pen}", life.pen]
+    aela("forget", life.pen, "--yes")
+    assert shown() == [life.cup]
+    aela("forget", life.cup, "--yes")
+    assert shown() == []
 
 
 def test_a_video_that_a_run_is_busy_with_is_not_forgotten(life: Life, dagster: dg.DagsterInstance):
