@@ -5,6 +5,7 @@ so that the same code reads and writes a local folder and an object store (`s3:/
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -46,8 +47,8 @@ class Home:
         try:
             fsspec.get_filesystem_class(root.protocol)
         except (ImportError, ValueError) as error:
-            how = "pip install 'aela[s3]'" if s3 else error
-            raise ValueError(f"The data folder {root} needs a library: {how}.") from None
+            how = "install it with `pip install s3fs`" if s3 else error
+            raise ValueError(f"The data folder {root} needs a library; {how}.") from None
         return cls(UPath(root, **STORE, **(S3 if s3 else {})))
 
     def inbox(self, role: str) -> UPath:
@@ -140,6 +141,10 @@ class Home:
         return path.relative_to(self.root).as_posix()
 
 
+class DiskFull(OSError):
+    """There is no room left; the message says where, in one sentence."""
+
+
 @contextmanager
 def atomic(path: UPath) -> Iterator[IO[bytes]]:
     """Open `path` for writing so that readers see the whole new file or nothing of it.
@@ -147,7 +152,23 @@ def atomic(path: UPath) -> Iterator[IO[bytes]]:
     Locally the bytes go to a temporary file in the same folder, which is renamed at the end; what
     goes to an object store is uploaded at the end, and shown there once it is complete. On an
     error nothing is left behind, and what a killed process left is used up by the next write.
+
+    Raises:
+        DiskFull: there is no room for it.
     """
+    try:
+        with _whole(path) as file:
+            yield file
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                f"The disk is full: there is no room for {path}; free some space and try again."
+            ) from error
+        raise
+
+
+@contextmanager
+def _whole(path: UPath) -> Iterator[IO[bytes]]:
     if path.protocol:
         with tempfile.NamedTemporaryFile() as file:
             yield file
