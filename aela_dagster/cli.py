@@ -70,8 +70,10 @@ def main() -> None:
     """Entry point: what a user can mend is said in one sentence, without a traceback."""
     try:
         app()
-    except USER_ERRORS as error:
-        if os.environ.get("AELA_DEBUG"):
+    except Exception as error:
+        # What an S3 client says of credentials and connections is one sentence, too.
+        of_store = type(error).__module__ == "botocore.exceptions"
+        if os.environ.get("AELA_DEBUG") or not (of_store or isinstance(error, USER_ERRORS)):
             raise
         Console(stderr=True).print(
             f"[bold red]aela:[/] {escape(str(error))}", highlight=False, soft_wrap=True
