@@ -24,7 +24,7 @@ from av.container import InputContainer
 from av.error import ExitError, FFmpegError
 from av.packet import Packet
 
-from aela.capture.live_source import Input, inputs
+from aela.capture.live_source import Connector, Input, inputs
 from aela.capture.records import Clip, Frame, Rejection, UnreadableVideo
 from aela.capture.settings import CaptureSettings
 from aela.capture.source import picture_stream, sound_stream
@@ -154,7 +154,14 @@ class _Lost:
     source: Input
     connection: _Connection | None  # None when there was none
     why: str  # a sentence
-    final: bool
+    replayed: bool  # to its end: nothing is missing
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """Nobody reads this any more."""
+
+    source: Input
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ class _Failed:
     error: Exception
 
 
-_Entry = _Opened | _Arrived | _Dropped | _Lost | _Failed
+_Entry = _Opened | _Arrived | _Dropped | _Lost | _Ended | _Failed
 
 
 class _Backlog:
@@ -373,6 +380,8 @@ class Live:
                     self.streams += entry.connection.streams.values()
                 case _Lost():
                     yield from self._lose(entry)
+                case _Ended():
+                    self.ended.add(entry.source)
                 case _Failed():
                     raise entry.error
                 case None:
@@ -450,12 +459,11 @@ class Live:
                     yield from self._flush(stream)
                     stream.missing_s = max(stream.end_s, self.closed_s)
                 self.streams.remove(stream)
-                if stream.missing_s is not None and not lost.final:
+                if stream.missing_s is not None and not lost.replayed:
                     self.missing[(lost.source, stream.sense.name)] = stream.missing_s
             connection.drained.set()
-        if lost.final:
-            self.ended.add(lost.source)
-        elif connection is not None or lost.source.kind == "pipe":
+        told = connection is not None or lost.source.kind == "pipe"
+        if told and not lost.replayed and not self.stopping.is_set():
             self.tell(f"{lost.why} Connecting again.")
 
     def _flush(self, stream: _Stream) -> Iterator[Sensed]:
@@ -501,29 +509,26 @@ class Live:
     def _read(self, source: Input) -> None:
         """Follow one input until the stop, connecting again whenever it is lost."""
         wait_s, ever = self.live.first_wait_s, False
+        limits = self.settings.max_pixels, self.live.stall_s
         try:
-            while not self.stopping.is_set():
-                try:
-                    with source.connected(
-                        self.settings.max_pixels, self.live.stall_s, self.stopping
-                    ) as container:
-                        connection, ever = self._connection(source, container), True
-                        self.backlog.put(_Opened(connection))
-                        why, came = self._follow(connection, container)
-                        final = source.kind == "file" or self.stopping.is_set()
-                        self.backlog.put(_Lost(source, connection, why, final))
-                        # Senses look at the open source's streams until all had its turn.
-                        connection.drained.wait()
-                        if final:
-                            return
-                        wait_s = self.live.first_wait_s if came else wait_s
-                except UnreadableVideo as error:
-                    if not ever and source.kind != "pipe" and not self.stopping.is_set():
-                        raise
-                    self.backlog.put(_Lost(source, None, str(error), self.stopping.is_set()))
-                self.stopping.wait(wait_s)
-                wait_s = min(2 * wait_s, self.live.most_wait_s)
-            self.backlog.put(_Lost(source, None, "", True))
+            with closing(Connector(source, *limits, self.stopping)) as connector:
+                while not self.stopping.is_set():
+                    try:
+                        container = connector.connect()
+                    except UnreadableVideo as error:
+                        if not ever and source.kind != "pipe" and not self.stopping.is_set():
+                            raise
+                        self.backlog.put(_Lost(source, None, str(error), False))
+                    else:
+                        ever = True
+                        with container:
+                            if self._follow(source, container):
+                                wait_s = self.live.first_wait_s
+                        if source.kind == "file":
+                            break
+                    self.stopping.wait(wait_s)
+                    wait_s = min(2 * wait_s, self.live.most_wait_s)
+            self.backlog.put(_Ended(source))
         except Exception as error:  # Told where somebody listens: in the thread of the caller.
             self.backlog.put(_Failed(error))
 
@@ -539,33 +544,42 @@ class Live:
             connection.streams[sound.index] = _Stream(connection, hearing)
         return connection
 
-    def _follow(self, connection: _Connection, container: InputContainer) -> tuple[str, bool]:
-        """Read packets as they come; why it ended, and whether any came."""
-        source, came = connection.source, False
+    def _follow(self, source: Input, container: InputContainer) -> bool:
+        """Follow a connection to its end; whether it gave anything."""
+        connection = self._connection(source, container)
+        self.backlog.put(_Opened(connection))
+        came, why = False, f"{source.name} ended."
+        try:
+            for packet in self._packets(connection, container):
+                self.backlog.add(connection.streams[packet.stream.index], packet)
+                came = True
+        except ExitError:
+            why = f"{source.name} gave nothing for {self.live.stall_s:g} s."
+        except (FFmpegError, OSError) as error:
+            why = f"{source.name} broke off ({error.strerror or error})."
+        except IndexError:  # It has a new stream, which PyAV does not know.
+            why = f"{source.name} changed."
+        self.backlog.put(_Lost(source, connection, why, source.kind == "file"))
+        # Senses look at the open source's streams until all had its turn.
+        connection.drained.wait()
+        return came
+
+    def _packets(self, connection: _Connection, container: InputContainer) -> Iterator[Packet]:
+        """Packets as they come; those of a file, at its own speed."""
         begun, first_s = 0.0, None
         streams = [stream.sense.stream for stream in connection.streams.values()]
-        packets = cast(Generator[Packet], container.demux(streams))
-        with closing(packets):
-            try:
-                for packet in packets:
-                    if self.stopping.is_set() or connection.worn_out.is_set():
-                        break
-                    if not packet.size:  # PyAV's sign of the end
-                        continue
-                    if source.kind == "file" and packet.dts is not None:
-                        stamp_s = float(packet.dts * packet.time_base)
-                        if first_s is None:
-                            begun, first_s = time.monotonic(), stamp_s
-                        self.stopping.wait(stamp_s - first_s - (time.monotonic() - begun))
-                    self.backlog.add(connection.streams[packet.stream.index], packet)
-                    came = True
-            except ExitError:
-                return f"{source.name} gave nothing for {self.live.stall_s:g} s.", came
-            except (FFmpegError, OSError) as error:
-                return f"{source.name} broke off ({error.strerror or error}).", came
-            except IndexError:  # It has a new stream, which PyAV does not know.
-                return f"{source.name} changed.", came
-        return f"{source.name} ended.", came
+        with closing(cast(Generator[Packet], container.demux(streams))) as packets:
+            for packet in packets:
+                if self.stopping.is_set() or connection.worn_out.is_set():
+                    return
+                if not packet.size:  # PyAV's sign of the end
+                    continue
+                if connection.source.kind == "file" and packet.dts is not None:
+                    stamp_s = float(packet.dts * packet.time_base)
+                    if first_s is None:
+                        begun, first_s = time.monotonic(), stamp_s
+                    self.stopping.wait(stamp_s - first_s - (time.monotonic() - begun))
+                yield packet
 
 
 def _since(sensed: Sensed, start_s: float) -> Sensed:

@@ -6,8 +6,6 @@ import select
 import stat
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -50,70 +48,6 @@ class Input:
     address: str
     format: str | None = None
     options: tuple[tuple[str, str], ...] = ()
-
-    @contextmanager
-    def connected(
-        self, most_pixels: int, stall_s: float, stop: threading.Event
-    ) -> Iterator[InputContainer]:
-        """Its open container; reading from it gives up when nothing comes for `stall_s`.
-
-        A pipe is waited for, however long nobody writes to it, until `stop` is set.
-
-        Raises:
-            UnreadableVideo: there is nothing to connect to, or nothing to be seen or heard.
-        """
-        with ExitStack() as stack:
-            container = self._checked(stack, most_pixels, stall_s, stop)
-            yield container
-
-    def _checked(
-        self, stack: ExitStack, most_pixels: int, stall_s: float, stop: threading.Event
-    ) -> InputContainer:
-        try:
-            container = stack.enter_context(self._open(stack, stall_s, stop))
-        except (FFmpegError, OSError, ValueError) as error:
-            raise UnreadableVideo(
-                f"Nothing can be seen or heard from {self.name} ({_why(error)}); check that it is "
-                "switched on, free, and spelled right."
-            ) from error
-        picture, sound = picture_stream(container), sound_stream(container)
-        wrong = None
-        if picture is None and sound is None:
-            wrong = "holds neither pictures nor sound that can be decoded"
-        elif picture and picture.codec_context.width * picture.codec_context.height > most_pixels:
-            wrong = f"has pictures of more than {most_pixels} pixels"
-        if wrong:
-            raise UnreadableVideo(f"{self.name} {wrong}; choose another format at its sender.")
-        return container
-
-    def _open(self, stack: ExitStack, stall_s: float, stop: threading.Event) -> InputContainer:
-        if self.kind == "file":
-            options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
-            return av.open(f"file:{self.address}", options=options, metadata_errors="replace")
-        if self.kind == "pipe":
-            pipe = stack.enter_context(closing(_Pipe(self.address, stop)))
-            return av.open(
-                pipe, "r", options={"format_whitelist": FORMATS}, metadata_errors="replace"
-            )
-        patience = (stall_s, stall_s)
-        if self.kind == "device":
-            os.environ.setdefault("ALSA_CONFIG_PATH", ALSA_CONFIGURATION)
-            return av.open(self.address, "r", self.format, dict(self.options), timeout=patience)
-        options = {
-            "protocol_whitelist": STREAM_PROTOCOLS,
-            "format_whitelist": STREAM_FORMATS,
-            "rtsp_flags": "prefer_tcp",
-        }
-        container = av.open(
-            self.address, options=options, timeout=patience, metadata_errors="replace"
-        )
-        if container.format.name in UNTIMED:
-            container.close()
-            options["use_wallclock_as_timestamps"] = "1"
-            container = av.open(
-                self.address, options=options, timeout=patience, metadata_errors="replace"
-            )
-        return container
 
 
 def inputs(source: str, *, replay: bool = False) -> list[Input]:
@@ -166,8 +100,81 @@ def _why(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
+class Connector:
+    """Connects to an input, again and again.
+
+    Reading gives up when nothing comes for `stall_s`; but a pipe is waited for, however long nobody
+    writes to it, until `stop` is set.
+    """
+
+    def __init__(
+        self, source: Input, most_pixels: int, stall_s: float, stop: threading.Event
+    ) -> None:
+        self.source = source
+        self.most_pixels = most_pixels
+        self.stall_s = stall_s
+        # Open all the time: whoever begins to write between two connections is not turned away.
+        self.pipe = _Pipe(source.address, stop) if source.kind == "pipe" else None
+
+    def close(self) -> None:
+        if self.pipe is not None:
+            self.pipe.close()
+
+    def connect(self) -> InputContainer:
+        """The open input; whoever calls this closes it.
+
+        Raises:
+            UnreadableVideo: there is nothing to connect to, or nothing to be seen or heard.
+        """
+        name, most_pixels = self.source.name, self.most_pixels
+        try:
+            container = self._open()
+        except (FFmpegError, OSError, ValueError) as error:
+            raise UnreadableVideo(
+                f"Nothing can be seen or heard from {name} ({_why(error)}); check that it is "
+                "switched on, free, and spelled right."
+            ) from error
+        picture, sound = picture_stream(container), sound_stream(container)
+        wrong = None
+        if picture is None and sound is None:
+            wrong = "holds neither pictures nor sound that can be decoded"
+        elif picture and picture.codec_context.width * picture.codec_context.height > most_pixels:
+            wrong = f"has pictures of more than {most_pixels} pixels"
+        if wrong:
+            container.close()
+            raise UnreadableVideo(f"{name} {wrong}; choose another format at its sender.")
+        return container
+
+    def _open(self) -> InputContainer:
+        source, patience = self.source, (self.stall_s, self.stall_s)
+        if self.pipe is not None:
+            self.pipe.begun = False
+            options = {"format_whitelist": FORMATS}
+            return av.open(self.pipe, "r", options=options, metadata_errors="replace")
+        if source.kind == "file":
+            options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+            return av.open(f"file:{source.address}", options=options, metadata_errors="replace")
+        if source.kind == "device":
+            os.environ.setdefault("ALSA_CONFIG_PATH", ALSA_CONFIGURATION)
+            options = dict(source.options)
+            return av.open(source.address, "r", source.format, options, timeout=patience)
+        options = {
+            "protocol_whitelist": STREAM_PROTOCOLS,
+            "format_whitelist": STREAM_FORMATS,
+            "rtsp_flags": "prefer_tcp",
+        }
+        container = av.open(
+            source.address, options=options, timeout=patience, metadata_errors="replace"
+        )
+        if container.format.name not in UNTIMED:
+            return container
+        container.close()
+        options["use_wallclock_as_timestamps"] = "1"
+        return av.open(source.address, options=options, timeout=patience, metadata_errors="replace")
+
+
 class _Pipe:
-    """A named pipe as a file that PyAV reads, and that a missing writer cannot block for good."""
+    """A named pipe as a file that PyAV reads, film after film; nobody can block it for good."""
 
     def __init__(self, path: str, stop: threading.Event) -> None:
         self.handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

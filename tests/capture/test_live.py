@@ -20,7 +20,7 @@ from aela.capture.stream import Sense
 MINUTE_S = 3.0
 FPS, SECONDS = 10, 7  # of the film
 WORDS_S = (0.6, 2.7, 4.6)  # the second one lasts beyond the first minute
-QUICK = LiveSettings(minute_s=MINUTE_S, stall_s=0.5, first_wait_s=0.1)
+QUICK = LiveSettings(minute_s=MINUTE_S, first_wait_s=0.1)
 
 
 def words(minutes: list[Minute]) -> list[Clip]:
