@@ -10,7 +10,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import dagster as dg
@@ -103,7 +102,7 @@ def _dropped(home: Home) -> tuple[list[Dropped], str]:
     for role in ROLES:
         home.inbox(role).mkdir(parents=True, exist_ok=True)
         for found in catalogue.listing(home.inbox(role)):
-            name = PurePosixPath(found["name"]).name
+            name = found["name"].rpartition("/")[2]
             if name.startswith(".") or name.lower().endswith(UNFINISHED):
                 continue
             if found["type"] == "file" and not found.get("islink"):

@@ -12,7 +12,7 @@ each the whole of it, and the last one wins.
 
 import contextlib
 import json
-from pathlib import PurePosixPath
+import os
 from typing import Any
 
 from upath import UPath
@@ -41,7 +41,10 @@ def listing(folder: UPath) -> list[dict[str, Any]]:
 def names(folder: UPath) -> list[str]:
     """The stems of the JSON files in a folder, in no order."""
     try:
-        paths = folder.fs.ls(folder.path, detail=False, refresh=True)
+        if folder.protocol:
+            paths = folder.fs.ls(folder.path, detail=False, refresh=True)
+        else:
+            paths = os.listdir(str(folder))  # noqa: PTH208  (fsspec would look at each file)
     except FileNotFoundError:
         return []
     return [stem for path in paths if (stem := _stem(path))]
@@ -84,7 +87,7 @@ def forget(home: Home) -> None:
 
 def _stem(path: str) -> str | None:
     """The stem of a JSON file; None for folders, other files and unfinished ones."""
-    name = PurePosixPath(path).name
+    name = path.rpartition("/")[2]
     whole = name.endswith(ENDING) and not name.startswith(".")
     return name.removesuffix(ENDING) if whole else None
 
