@@ -7,6 +7,7 @@ for a second at most, and asks Dagster's storage about a bounded number of video
 """
 
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from aela.memory.videos import ROLES, NotReadYet, PatientHash, Role
 from aela.mimicry import generation as generations
 from aela.mimicry.predict import predicted
 from aela.storage import Home, canonical_json, read_json, sha256
+from aela_dagster.abandoned import end_abandoned
 from aela_dagster.jobs import evaluate, ingest, learn, watch
 from assets import common
 from resources.memory import Memory
@@ -40,6 +42,7 @@ PREDICTED_TAG = "aela/predicted"
 MOST_SEEN = 100  # files in the inbox that the cursor keeps for the next tick
 TAKING_S = 1.0  # of a tick; a file that takes longer to read is read on at the next tick
 SETTLED_S = 2.0  # a file untouched for so long, and as large as at the last tick, is whole
+LEAST_FREE_BYTES = 100_000_000  # on the home's disk; below it no ingest is asked for
 RETRY_S = 60.0  # until a file that could not be taken in is tried again
 UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp")
 ENDED = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
@@ -61,11 +64,13 @@ _hashed = PatientHash()
     description="Takes fully written files out of inbox/learn and inbox/watch and ingests them.",
 )
 def inbox(context: dg.SensorEvaluationContext, memory: Memory) -> dg.SensorResult:
+    end_abandoned(context.instance)
     home = memory.home
     dropped, left_alone = _dropped(home)
     seen = _take_in(context, home, dropped, json.loads(context.cursor or "{}"))
     under_way = context.instance.get_runs_count(RunsFilter(job_name=ingest.name, statuses=RUNNING))
-    room = min(MOST_REQUESTS, MOST_UNDER_WAY - under_way)
+    full = _full(home)
+    room = 0 if full else min(MOST_REQUESTS, MOST_UNDER_WAY - under_way)
     runs = []
     for video in _to_ingest(context, home):
         if len(runs) >= room:
@@ -80,7 +85,20 @@ def inbox(context: dg.SensorEvaluationContext, memory: Memory) -> dg.SensorResul
         run_requests=runs,
         dynamic_partitions_requests=[common.videos.build_add_request(new)] if new else [],
         cursor=json.dumps(seen),
-        skip_reason=None if runs else f"{under_way} ingests are under way.{left_alone}",
+        skip_reason=None if runs else full or f"{under_way} ingests are under way.{left_alone}",
+    )
+
+
+def _full(home: Home) -> str | None:
+    """Why nothing is to be ingested for now, if the disk is nearly full."""
+    if home.root.protocol:
+        return None
+    free = shutil.disk_usage(str(home.root)).free
+    if free >= LEAST_FREE_BYTES:
+        return None
+    return (
+        f"Only {free / 1e6:.0f} MB are free on the disk of {home.root}; once "
+        f"{LEAST_FREE_BYTES / 1e6:.0f} MB are, what was dropped is ingested."
     )
 
 

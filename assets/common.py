@@ -11,6 +11,7 @@ from aela.learning.checkpoints import UnknownCheckpoint
 from aela.memory.manifest import ChangedMemory, EmptyMemory, UnknownManifest
 from aela.memory.videos import UnknownVideo
 from aela.mimicry.generation import UnknownGeneration
+from aela.storage import DiskFull
 
 videos = dg.DynamicPartitionsDefinition(name="videos")
 
@@ -19,6 +20,7 @@ RETRY_STORAGE = dg.RetryPolicy(max_retries=2, delay=2)
 TRAINER_POOL = "trainer"
 PLAIN_ERRORS = (
     ChangedMemory,
+    DiskFull,
     UnreadableVideo,
     EmptyMemory,
     UnknownCheckpoint,
