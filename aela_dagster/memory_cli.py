@@ -105,8 +105,8 @@ def show(
         rows = pictures.evenly(entry.frames, SHOWN_FRAMES)
         frames = store.read_rows(where, entry.video, "frame", rows, ["time_s", "jpeg"])
         times = [f"{time_s:.1f} s" for time_s in frames["time_s"].to_pylist()]
-        sheet = folder / "contact_sheet.png"
-        sheet.write_bytes(pictures.contact_sheet(frames["jpeg"].to_pylist(), times))
+        sheet = folder / "contact_sheet.jpg"
+        sheet.write_bytes(pictures.large_contact_sheet(frames["jpeg"].to_pylist(), times))
         console.print(f"{len(rows)} frames on {sheet}", highlight=False, soft_wrap=True)
         if look:
             typer.launch(str(sheet))

@@ -17,6 +17,7 @@ SHRINK = 0.85
 LOGARITHMIC_FROM = 50  # greatest over least loss
 SHEET_WIDTH = 640  # pixels
 CAPTION_HEIGHT = 14  # pixels
+LARGE_JPEG_QUALITY = 90
 TILE = (90, 160)  # pixels: least and most width of a picture on a contact sheet
 MAP_SIDE = 560  # pixels
 MOST_MAPPED = 400  # items; more would take minutes
@@ -170,15 +171,30 @@ def contact_sheet(jpegs: list[bytes], captions: list[str] | None = None) -> byte
     Raises:
         ValueError: there are no pictures, or not one caption for each.
     """
+    return _small(_sheet(jpegs, captions, 1))
+
+
+def large_contact_sheet(jpegs: list[bytes], captions: list[str] | None = None) -> bytes:
+    """The same twice as large and in all colours, as JPEG: a file to look at.
+
+    Raises:
+        ValueError: there are no pictures, or not one caption for each.
+    """
+    buffer = io.BytesIO()
+    _sheet(jpegs, captions, 2).save(buffer, "JPEG", quality=LARGE_JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _sheet(jpegs: list[bytes], captions: list[str] | None, scale: int) -> Image.Image:
     if not jpegs or (captions is not None and len(captions) != len(jpegs)):
         raise ValueError(f"There are {len(jpegs)} pictures and {len(captions or [])} captions.")
-    font = ImageFont.load_default(10)
+    font = ImageFont.load_default(10 * scale)
     longest = max((font.getlength(caption) for caption in captions or []), default=0)
-    width = round(min(max(longest + 6, TILE[0]), TILE[1]))
-    columns = min(len(jpegs), SHEET_WIDTH // width)
+    width = round(min(max(longest + 6, TILE[0] * scale), TILE[1] * scale))
+    columns = min(len(jpegs), SHEET_WIDTH * scale // width)
     tiles = [_thumbnail(jpeg, width - 4) for jpeg in jpegs]
     tall = max(tile.height for tile in tiles)
-    step = tall + 4 + (CAPTION_HEIGHT if captions else 0)
+    step = tall + 4 + (CAPTION_HEIGHT * scale if captions else 0)
     sheet = Image.new("RGB", (columns * width, -(-len(tiles) // columns) * step), "white")
     draw = ImageDraw.Draw(sheet)
     for i, tile in enumerate(tiles):
@@ -186,7 +202,7 @@ def contact_sheet(jpegs: list[bytes], captions: list[str] | None = None) -> byte
         sheet.paste(tile, (x + (width - tile.width) // 2, y + (tall - tile.height) // 2))
         if captions:
             draw.text((x + 2, y + tall), _fitting(captions[i], font, width - 4), "black", font)
-    return _small(sheet)
+    return sheet
 
 
 def embedding_map(

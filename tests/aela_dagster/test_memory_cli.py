@@ -78,7 +78,7 @@ def test_show_writes_pictures_and_sounds(life: Life, tmp_path: Path):
     assert shown.exit_code == 0
     for said in (life.cup, "3 frames", "2.10 s", "2.80 s", "-20 dB", "blurry", "cup.mp4"):
         assert said in shown.output
-    assert Image.open(tmp_path / "shown" / "contact_sheet.png").size[0] > 100
+    assert Image.open(tmp_path / "shown" / "contact_sheet.jpg").size[0] > 100
     sounds = sorted((tmp_path / "shown").glob("*.wav"))
     samples, rate = soundfile.read(sounds[1], dtype="float32")
     flac = store.read_row(life.home, life.cup, "clip", 1)["flac"]

@@ -155,7 +155,7 @@ def test_the_commands_look_after_it(life: Life, tmp_path: Path):
     listed = json.loads(aela("ls", "--json"))
     assert {video["video"] for video in listed["videos"]} == {life.cup, life.pen, life.watched}
     aela("show", "cup", "--to", str(tmp_path / "shown"))
-    assert (tmp_path / "shown" / "contact_sheet.png").stat().st_size > 0
+    assert (tmp_path / "shown" / "contact_sheet.jpg").stat().st_size > 0
     aela("export", "pen", "--to", str(tmp_path / "files"))
     assert len(list((tmp_path / "files").rglob("*.jpg"))) == 3
     aela("verify")
