@@ -23,7 +23,7 @@ WORDS_S = (0.6, 2.7, 4.6)  # the second one lasts beyond the first minute
 QUICK = LiveSettings(minute_s=MINUTE_S, first_wait_s=0.1)
 
 
-def words(minutes: list[Minute]) -> list[Clip]:
+def heard(minutes: list[Minute]) -> list[Clip]:
     return [s for minute in minutes for s in minute.sensed if isinstance(s, Clip)]
 
 
@@ -43,15 +43,15 @@ def left_out(minutes: list[Minute], reason: str) -> list[Rejection]:
     return [s for s in everything if isinstance(s, Rejection) and s.reason == reason]
 
 
-def assert_same_as_captured(minutes: list[Minute], film: Path, minute_s: float = MINUTE_S) -> None:
+def assert_same_as_captured(minutes: list[Minute], film: Path, words: int = len(WORDS_S)) -> None:
     captured = list(capture(film))
     clips = [item for item in captured if isinstance(item, Clip)]
-    assert len(clips) == len(WORDS_S)
-    assert starts_s(minutes, minute_s) == pytest.approx([clip.start_s for clip in clips], abs=0.03)
-    for live, clip in zip(words(minutes), clips, strict=True):
+    assert len(clips) == words
+    assert starts_s(minutes) == pytest.approx([clip.start_s for clip in clips], abs=0.03)
+    for live, clip in zip(heard(minutes), clips, strict=True):
         assert live.end_s - live.start_s == pytest.approx(clip.end_s - clip.start_s, abs=0.03)
     frames_s = [item.time_s for item in captured if isinstance(item, Frame)]
-    assert times_s(minutes, minute_s) == pytest.approx(frames_s, abs=0.01)
+    assert times_s(minutes) == pytest.approx(frames_s, abs=0.01)
 
 
 @contextlib.contextmanager
@@ -84,12 +84,14 @@ def stopped_after(live: Live, enough: Callable[[list[Minute]], bool]) -> list[Mi
 # Like a file
 
 
-def test_a_replayed_file_takes_its_time_and_gives_what_the_file_gives(film: Path):
+def test_a_replayed_file_takes_its_time_and_gives_what_the_file_gives(film: Path, tmp_path: Path):
+    short = tmp_path / "short.ts"
+    short.write_bytes(film.read_bytes()[: film.stat().st_size * 4 // SECONDS // 188 * 188])
     start = time.monotonic()
-    minutes = list(Live(str(film), live=QUICK, replay=True).minutes())
-    assert SECONDS - 0.5 < time.monotonic() - start < SECONDS + 3
-    assert [minute.number for minute in minutes] == [0, 1, 2]
-    assert_same_as_captured(minutes, film)
+    minutes = list(Live(str(short), live=QUICK, replay=True).minutes())
+    assert 3 < time.monotonic() - start < 8
+    assert [minute.number for minute in minutes] == [0, 1]
+    assert_same_as_captured(minutes, short, words=2)
 
 
 def test_a_word_across_the_cut_belongs_whole_to_the_minute_in_which_it_starts(
@@ -98,7 +100,7 @@ def test_a_word_across_the_cut_belongs_whole_to_the_minute_in_which_it_starts(
     pipe = tmp_path / "camera"
     with written(pipe, film):
         minutes = stopped_after(Live(str(pipe), live=QUICK), bool)
-    first = words(minutes[:1])
+    first = heard(minutes[:1])
     assert [clip.start_s for clip in first] == pytest.approx(WORDS_S[:2], abs=0.2)
     assert first[1].end_s > MINUTE_S
     assert first[1].samples.size >= first[0].samples.size * 0.9
