@@ -4,8 +4,9 @@ Each 10 ms hop gets one number: how far its spectrum stands above the background
 over mel-spaced bands after each was divided by its own noise floor (the whitening of likelihood
 ratio voice activity detection: Sohn, Kim, Sung 1999, "A statistical model-based voice activity
 detection", section II; the floor as a low quantile of the recent past: Stahl, Fischer, Bippus
-2000, "Quantile based noise estimation"). Two thresholds with hysteresis turn that into sounds;
-sounds without a voice are left out and logged.
+2000, "Quantile based noise estimation"). Two thresholds with hysteresis turn that into sounds. They
+are low where the background is steady, so that faint words are heard, and rise with its unrest, so
+that music is none. Sounds without a voice are left out and logged.
 """
 
 import math
@@ -25,36 +26,52 @@ HOP_SHIFT = WINDOW // 2 - HOP // 2  # from a window's first sample to the hop it
 BANDS = 16
 LOWEST_HZ, HIGHEST_HZ = 120.0, 8000.0
 
-BLOCK_HOPS = 100  # sound is looked at, and the noise floor measured anew, every second
-PAST_HOPS = 1000  # the floor is taken from 10 s before ...
-AHEAD_HOPS = 500  # ... to 5 s after
-FLOOR_QUANTILE = 0.2
+PUSHED_SAMPLES = SAMPLE_RATE_HZ  # sound waits for this much
+BLOCK_HOPS = 50  # sound is looked at, and the noise floor measured anew, every half second
+# The floor is that of the 10 s before or of the 5 s after, whichever is louder, so that it rises at
+# once where a fan starts; both reach a little over to the other side.
+PAST_HOPS, AHEAD_HOPS, OVERLAP_HOPS = 1000, 500, 75
+EVERY = 3  # hop; neighbours overlap and tell much the same
+FLOOR_QUANTILE = 0.25
+QUIET_QUANTILE, MIDDLE_QUANTILE = 0.1, 0.4  # between them the background moves: its unrest, ...
+MOST_UNREST_DB = 8.0  # ... up to this, since more than that is speech without a pause
 NEAR_HOPS = 150  # what is louder even in the pauses of the nearest 1.5 s counts as noise, too ...
 NEAR_QUANTILE = 0.1
 MOST_LIFT_DB = 6.0  # ... up to this, since speech may have no pause there
 SILENCE_POWER = 1e-12  # per band; digital silence tells nothing about the room's noise
 
-LOW_DB = 4.5  # a sound lasts while its score is above this ...
-HIGH_DB = 8.0  # ... and must somewhere be above this
+LOW_DB = 1.5  # a sound lasts while its score is above this in a steady background, ...
+LOW_PER_UNREST = 0.6  # ... and above this much more for each dB of its unrest
+HIGH_PER_UNREST = 0.75  # the same for `least_snr_db`, which it must somewhere be above
+LEAST_SOUND_HOPS = 3  # even a click is heard longer than that
 
-# What is this far below the loudest hop from a second before to 0.3 s after is not heard as part
-# of a word: echoes, coding noise, where the background is silent.
-MASKED_DB = 35.0
+# What is this far below the loudest hop from a second before to 0.3 s after, or below this share of
+# its height, is not heard as part of a word: echoes, coding noise, where the background is silent.
+MASKED_DB, MASKED_SHARE = 35.0, 1 / 8
 MASK_AFTER_HOPS, MASK_BEFORE_HOPS = 100, 30
 
 # What words have and other sounds lack. Measured on recorded and synthetic words of 13 languages
 # from 0.15 s on, and on knocks, claps, bursts, rustling, slams, beeps and chirps; each limit lies
 # in the gap between the two.
-NUCLEUS_DB = 20.0  # the loud part: within this distance of the loudest hop
+# The loud part: within this distance of the loudest hop, and above a third of its height and the
+# background's unrest, or above this.
+NUCLEUS_DB, PROMINENT_DB = 20.0, 8.0
 LEAST_NUCLEUS_S = 0.08  # knocks in a row fall apart into shorter ones
 HIT_PEAK_S = 0.035  # hits are loudest at once ...
 HIT_NUCLEUS_S = 0.15  # ... and then die away, or keep their timbre, or ring in a few bands
 HIT_BANDS = 5
+BAND_DB = 2.5  # a band stands out of the noise
 TONE_BANDS = 3  # a beep, whistle or chirp fills at most this many bands
+LEAST_CHANGE_DB = 3.0  # of the timbre; less in sounds that stand ...
+CLEAR_DB = 20.0  # ... less than this above the noise, which blurs it
 LEAST_VOICED_S = 0.05  # words without a voice (whispers) must last and change their timbre
 LEAST_WHISPER_S = 0.25
-LEAST_CHANGE_DB = 3.0
+LEAST_WHISPER_CHANGE_DB = 3.6
+FAINT_DB = 10.0  # so close to the noise, whispers cannot be told from it, ...
+FAINT_VOICED_S = 0.07  # ... and it is periodic for a moment by chance
 VOICED = 0.6  # harmonicity
+OVERSUBTRACTED = 1.5  # times the background's mean power spectrum
+QUIET_AROUND_HOPS = 50  # the background is heard this far around a sound
 
 FADE_SAMPLES = 441  # 10 ms
 
@@ -77,6 +94,12 @@ def band_powers(samples: np.ndarray) -> np.ndarray:
     return (sums / np.diff(EDGES) / (TAPER**2).sum()).astype(np.float32)
 
 
+def quantile(values: np.ndarray, share: float) -> np.ndarray:
+    """The values that `share` of the rows lie below, [...] of [n, ...]; np.quantile is slower."""
+    rank = int(share * (len(values) - 1))
+    return np.partition(np.ascontiguousarray(values.T), rank, axis=-1)[..., rank]
+
+
 @dataclass(frozen=True)
 class Sound:
     """What tells a word from another sound."""
@@ -97,12 +120,14 @@ class Sound:
     deviation, after the level was taken out of each hop."""
 
 
-def harmonicity(samples: np.ndarray, hops: int) -> np.ndarray:
+def harmonicity(samples: np.ndarray, hops: int, quiet: np.ndarray) -> np.ndarray:
     """Height of the pitch peak of the normalised autocorrelation, [hops], 0 to about 1.
 
     Samples [n] at 44,100 Hz, `hops * HOP` long or longer. Boersma 1993, "Accurate short-term
     analysis of the fundamental frequency", section 3: the autocorrelation of the tapered window
-    over that of the taper.
+    over that of the taper. What sounds in the hops `quiet`, bool [hops], a hum for instance, is
+    subtracted from the power spectrum first (Boll 1979, "Suppression of acoustic noise in speech
+    using spectral subtraction").
     """
     from scipy.signal import resample_poly  # slow to import
 
@@ -116,7 +141,10 @@ def harmonicity(samples: np.ndarray, hops: int) -> np.ndarray:
     pieces = pieces - pieces.mean(axis=1, keepdims=True)
     taper = np.hanning(window)
     size = 2 * window
-    auto = np.fft.irfft(np.abs(np.fft.rfft(pieces * taper, size, axis=1)) ** 2, axis=1)
+    power = np.abs(np.fft.rfft(pieces * taper, size, axis=1)) ** 2
+    if quiet.any():
+        power = np.maximum(power - OVERSUBTRACTED * power[quiet].mean(axis=0), 0)
+    auto = np.fft.irfft(power, axis=1)
     own = np.fft.irfft(np.abs(np.fft.rfft(taper, size)) ** 2)
     shortest, longest = round(rate / 450), round(rate / 70)
     ratio = auto[:, : longest + 1] / np.maximum(auto[:, :1], 1e-12) / (own[: longest + 1] / own[0])
@@ -134,12 +162,15 @@ def runs(mask: np.ndarray) -> np.ndarray:
     return edges.reshape(-1, 2)
 
 
-def audible(scores: np.ndarray) -> np.ndarray:
+def audible(scores: np.ndarray, unrest: np.ndarray) -> np.ndarray:
     """Which hops stand out of the noise and are not masked by a louder one near them, bool [n]."""
-    padded = np.pad(scores, (MASK_AFTER_HOPS, MASK_BEFORE_HOPS), constant_values=-np.inf)
+    from scipy.ndimage import maximum_filter1d  # slow to import
+
     width = MASK_AFTER_HOPS + MASK_BEFORE_HOPS + 1
-    loudest = np.lib.stride_tricks.sliding_window_view(padded, width).max(axis=1)
-    return scores > np.maximum(LOW_DB, loudest - MASKED_DB)
+    shift = (MASK_AFTER_HOPS - MASK_BEFORE_HOPS) // 2
+    loudest = maximum_filter1d(scores, width, origin=shift, mode="nearest")
+    masked = np.maximum(loudest - MASKED_DB, loudest * MASKED_SHARE)
+    return scores > np.maximum(LOW_DB + LOW_PER_UNREST * unrest, masked)
 
 
 def longest_run(mask: np.ndarray) -> int:
@@ -162,6 +193,7 @@ class WordFinder:
         self.waiting_samples = 0
         self.powers = np.zeros((0, BANDS), np.float32)
         self.scores = np.zeros(0, np.float32)  # dB above the noise; shorter by the look-ahead
+        self.unrest = np.zeros(0, np.float32)  # dB the background moves by; as long as the scores
         self.floors = np.zeros((0, BANDS), np.float32)  # power of the noise; as long as the scores
         self.decided = 0  # row up to which every sound was yielded
 
@@ -169,7 +201,7 @@ class WordFinder:
         """Takes float32 mono samples [n] at 44,100 Hz."""
         self.waiting.append(samples)
         self.waiting_samples += len(samples)
-        if self.waiting_samples < BLOCK_HOPS * HOP:
+        if self.waiting_samples < PUSHED_SAMPLES:
             return
         self._join()
         while len(self.samples) >= self._samples_for(len(self.powers) + BLOCK_HOPS):
@@ -217,19 +249,34 @@ class WordFinder:
     def _score(self, end: int) -> None:
         """Appends the scores of the rows up to end, measured against one noise floor."""
         start = len(self.scores)
-        around = self.powers[max(0, start - PAST_HOPS) : start + AHEAD_HOPS]
+        before = self.powers[max(0, start - PAST_HOPS) : end + OVERLAP_HOPS]
+        after = self.powers[max(0, start - OVERLAP_HOPS) : start + AHEAD_HOPS]
         near = self.powers[max(0, start - NEAR_HOPS) : end + NEAR_HOPS]
         # Digital silence far away (a muted start, a gap) says nothing about the noise here; close
         # by, between words, it is the background.
         if (near.max(axis=1) <= SILENCE_POWER).mean() < FLOOR_QUANTILE:
-            around = around[around.max(axis=1) > SILENCE_POWER]
-        floor = np.maximum(np.quantile(around, FLOOR_QUANTILE, axis=0), SILENCE_POWER)
-        # The quantile lies below the mean, in narrow bands more than in wide ones: the score's
-        # own quantile puts its zero back on the noise.
-        zero = max(float(np.quantile((around / floor).mean(axis=1), FLOOR_QUANTILE)), 1e-3)
+            before = before[before.max(axis=1) > SILENCE_POWER]
+            after = after[after.max(axis=1) > SILENCE_POWER]
+        sides = [side[::EVERY] for side in (before, after) if len(side) >= OVERLAP_HOPS] or [near]
+        floor = np.max([quantile(side, FLOOR_QUANTILE) for side in sides], axis=0)
+        floor = np.maximum(floor, SILENCE_POWER)
+        # The quantile lies below the mean, in narrow bands more than in wide ones, and the
+        # background may move: the score's own quantiles put its zero on the middle of the noise.
+        levels = []
+        for side in sides:
+            score = (side / floor).mean(axis=1)
+            quiet, middle = (
+                10 * math.log10(max(quantile(score, share), 1e-3))
+                for share in (QUIET_QUANTILE, MIDDLE_QUANTILE)
+            )
+            unrest = min(middle - quiet, MOST_UNREST_DB)
+            levels.append((quiet + unrest, unrest))
+        level, unrest = max(levels)
+        zero = 10 ** (level / 10)
         # Noise that swells within seconds lifts it further.
-        lift = np.quantile((near / floor).mean(axis=1) / zero, NEAR_QUANTILE)
+        lift = quantile((near / floor).mean(axis=1), NEAR_QUANTILE) / zero
         zero *= np.clip(lift, 1, 10 ** (MOST_LIFT_DB / 10))
+        self.unrest = np.concatenate([self.unrest, np.full(end - start, unrest, np.float32)])
         # One hop of context each side smooths the score without moving its edges.
         rows = self.powers[max(0, start - 1) : end + 1]
         score = np.maximum((rows / floor).mean(axis=1) / zero, 1e-3)
@@ -244,13 +291,13 @@ class WordFinder:
         pause = round(self.settings.longest_pause_s / HOP_S)
         longest = int(self.settings.clip_seconds_max / HOP_S)
         while self.decided < len(self.scores):
-            scores = self.scores[self.decided :]
-            sound = self._next_sound(scores, pause)
+            scores, unrest = self.scores[self.decided :], self.unrest[self.decided :]
+            low = runs(audible(scores, unrest))
+            sound = self._next_sound(scores - HIGH_PER_UNREST * unrest, low, pause)
             if sound is None:
                 # A low run at the very end may still become loud.
-                tail = runs(audible(scores))
-                open_end = len(tail) > 0 and tail[-1, 1] == len(scores) < tail[-1, 0] + longest
-                self.decided += int(tail[-1, 0]) if open_end else len(scores)
+                open_end = len(low) > 0 and low[-1, 1] == len(scores) < low[-1, 0] + longest
+                self.decided += int(low[-1, 0]) if open_end else len(scores)
                 return
             start, end = sound
             if end - start > longest:
@@ -261,10 +308,13 @@ class WordFinder:
             yield self._judge(self.decided + start, self.decided + end)
             self.decided += end
 
-    @staticmethod
-    def _next_sound(scores: np.ndarray, pause: int) -> tuple[int, int] | None:
-        low = runs(audible(scores))
-        loud = [(a, b) for a, b in low if scores[a:b].max() > HIGH_DB]
+    def _next_sound(
+        self, heights: np.ndarray, low: np.ndarray, pause: int
+    ) -> tuple[int, int] | None:
+        least_db = self.settings.least_snr_db
+        loud = [
+            (a, b) for a, b in low if b - a >= LEAST_SOUND_HOPS and heights[a:b].max() > least_db
+        ]
         if not loud:
             return None
         start, end = loud[0]
@@ -284,8 +334,9 @@ class WordFinder:
     def _describe(self, start: int, end: int) -> Sound:
         scores = self.scores[start:end]
         peak = int(scores.argmax())
-        loud = scores > max(scores[peak] - NUCLEUS_DB, HIGH_DB)
-        pitch = harmonicity(self.samples[start * HOP : end * HOP + WINDOW], end - start)
+        prominent = min(scores[peak] / 3 + self.unrest[start], PROMINENT_DB)
+        loud = scores > max(scores[peak] - NUCLEUS_DB, prominent)
+        pitch = self._pitch(start, end)
         powers = self.powers[start:end][loud]
         floor = self.floors[start:end][loud].mean(axis=0)
         above_db = 10 * np.log10((powers.mean(axis=0) + SILENCE_POWER) / (floor + SILENCE_POWER))
@@ -297,9 +348,18 @@ class WordFinder:
             peak_s=peak * HOP_S,
             nucleus_s=longest_run(loud) * HOP_S,
             voiced_s=longest_run(loud & (pitch > VOICED)) * HOP_S,
-            bands=int((above_db > max(above_db.max() - 25, 6)).sum()),
+            bands=int((above_db > max(above_db.max() - 25, BAND_DB)).sum()),
             change_db=float(timbre.std(axis=0).mean()),
         )
+
+    def _pitch(self, start: int, end: int) -> np.ndarray:
+        """Harmonicity of rows start to end, [end - start], without the background's."""
+        first = max(0, start - QUIET_AROUND_HOPS)
+        last = min(end + QUIET_AROUND_HOPS, len(self.scores))
+        quiet = self.scores[first:last] < LOW_DB
+        quiet[start - first : end - first] = False
+        samples = self.samples[first * HOP : last * HOP + WINDOW]
+        return harmonicity(samples, last - first, quiet)[start - first : end - first]
 
     def _judge(self, start: int, end: int) -> Clip | Rejection:
         """The sound of rows start to end as a clip, or why it is none."""
@@ -318,11 +378,9 @@ class WordFinder:
         settings = self.settings
         if level_db < settings.least_level_db:
             return "too quiet", level_db
-        if sound.peak_db < settings.least_snr_db:
-            return "too quiet", sound.peak_db
         hit = sound.peak_s < HIT_PEAK_S and (
             sound.nucleus_s < HIT_NUCLEUS_S
-            or sound.change_db < LEAST_CHANGE_DB
+            or sound.change_db < LEAST_CHANGE_DB * min(1, sound.peak_db / CLEAR_DB)
             or sound.bands <= HIT_BANDS
         )
         if hit or sound.nucleus_s < LEAST_NUCLEUS_S:
@@ -331,9 +389,13 @@ class WordFinder:
             return "too short", sound.duration_s
         if sound.bands <= TONE_BANDS:
             return "tone", sound.duration_s
-        if sound.voiced_s < LEAST_VOICED_S and (
-            sound.change_db < LEAST_CHANGE_DB or sound.duration_s < LEAST_WHISPER_S
-        ):
+        faint = sound.peak_db < FAINT_DB
+        whisper = (
+            sound.change_db >= LEAST_WHISPER_CHANGE_DB
+            and sound.duration_s >= LEAST_WHISPER_S
+            and not faint
+        )
+        if sound.voiced_s < (FAINT_VOICED_S if faint else LEAST_VOICED_S) and not whisper:
             return "noise", sound.duration_s
         return None
 
@@ -368,4 +430,5 @@ class WordFinder:
         self.samples = self.samples[drop * HOP :]
         self.powers = self.powers[drop:]
         self.scores = self.scores[drop:]
+        self.unrest = self.unrest[drop:]
         self.floors = self.floors[drop:]

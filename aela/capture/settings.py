@@ -41,7 +41,7 @@ class CaptureSettings:
     post_roll_s: float = 0.1
     """Sound kept after the audible word (0 to 0.5 s)."""
 
-    least_snr_db: float = 10.0
+    least_snr_db: float = 5.0
     """A word's loudest part must stand this far above the background noise (3 to 40 dB)."""
 
     least_level_db: float = -60.0
