@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from av.error import FFmpegError
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -67,12 +68,13 @@ def interval_at(time_s: float, interval_s: float) -> int:
 class Lane:
     """A decoder with a thread of its own, for one chunk after the other."""
 
-    def __init__(self, stream: VideoStream, settings: CaptureSettings) -> None:
-        self.decoder = stream.codec_context
+    def __init__(
+        self, stream: VideoStream, decoder: VideoCodecContext, settings: CaptureSettings
+    ) -> None:
+        self.stream, self.decoder = stream, decoder
         # Lanes run side by side, and the passing over of pictures keeps other threads idle.
         self.decoder.thread_count = 1
         self.decoder.options = {"max_pixels": str(settings.max_pixels)}
-        self.stream = stream
         self.pixel_aspect = stream.sample_aspect_ratio
         self.shorter_side = settings.shorter_side
         self.interval_s = 1 / settings.frames_per_second
@@ -160,9 +162,14 @@ class Lane:
 class Lanes:
     """Shares chunks out among lanes, group by group, and gives their views back in order."""
 
-    def __init__(self, streams: Sequence[VideoStream], settings: CaptureSettings) -> None:
-        """The same stream, opened once for each lane."""
-        self.lanes = deque(Lane(stream, settings) for stream in streams)
+    def __init__(
+        self,
+        stream: VideoStream,
+        decoders: Sequence[VideoCodecContext],
+        settings: CaptureSettings,
+    ) -> None:
+        """One lane for each decoder of the stream."""
+        self.lanes = deque(Lane(stream, decoder, settings) for decoder in decoders)
         self.waiting: deque[Future[list[View | None]]] = deque()
 
     def submit(self, chunk: Chunk, origin_s: float) -> None:

@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from aela.capture.records import UnreadableVideo, VideoInfo
@@ -83,6 +84,18 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
         if decodable and not stream.disposition & Disposition.attached_pic:
             return stream
     return None
+
+
+def another_decoder(
+    path: str | os.PathLike[str], settings: CaptureSettings
+) -> VideoCodecContext | None:
+    """A further decoder for the pictures of a video.
+
+    The container is closed again: for a long video its index takes tens of megabytes.
+    """
+    with opened(path, settings) as container:
+        stream = picture_stream(container)
+        return stream and stream.codec_context
 
 
 def sound_stream(container: InputContainer) -> AudioStream | None:

@@ -14,6 +14,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from aela.capture.hearing import WordFinder
@@ -22,7 +23,14 @@ from aela.capture.packets import PacketChooser
 from aela.capture.records import SAMPLE_RATE_HZ, Clip, Frame, Rejection, UnreadableVideo
 from aela.capture.settings import CaptureSettings
 from aela.capture.sight import FrameChooser
-from aela.capture.source import audible, end_of, opened, picture_stream, sound_stream
+from aela.capture.source import (
+    another_decoder,
+    audible,
+    end_of,
+    opened,
+    picture_stream,
+    sound_stream,
+)
 
 ASSUMED_FPS = 25.0  # where a stream neither declares its rate nor stamps its pictures
 SOUND_GAP_S = 0.1  # a longer jump of the sound's time stamps is a gap, heard as silence ...
@@ -123,7 +131,7 @@ class Sense(ABC):
 class Sight(Sense):
     """The pictures of a video.
 
-    Where the same stream was opened more than once, groups of pictures are decoded side by side.
+    With more decoders than the stream's own, groups of pictures are decoded side by side.
     """
 
     name = "frame"
@@ -133,14 +141,14 @@ class Sight(Sense):
         stream: VideoStream,
         settings: CaptureSettings,
         origin_s: float,
-        again: Sequence[VideoStream] = (),
+        others: Sequence[VideoCodecContext] = (),
     ) -> None:
         super().__init__(stream, settings, origin_s)
         self.step_s = 1 / float(stream.average_rate or ASSUMED_FPS)
         self.chooser = FrameChooser(settings)
         self.packets = PacketChooser(stream, settings, self.step_s)
-        self.lanes = Lanes([stream, *again], settings)
-        self.most_waiting = MOST_WAITING * (1 + len(again))
+        self.lanes = Lanes(stream, [stream.codec_context, *others], settings)
+        self.most_waiting = MOST_WAITING * (1 + len(others))
 
     def decode(self, packet: Packet) -> Iterator[View | None]:
         for chunk in self.packets.push(packet):
@@ -227,15 +235,13 @@ def capture(
     nothing in it could be decoded.
     """
     settings = settings or CaptureSettings()
+    lanes = min(MOST_LANES, os.cpu_count() or 1)
+    others = [another_decoder(path, settings) for _ in range(1, lanes)]
     with ExitStack() as stack:
         container = stack.enter_context(opened(path, settings))
         origin_s = (container.start_time or 0) / av.time_base
         senses: dict[int, Sense] = {}
         if (picture := picture_stream(container)) is not None:
-            others = [
-                picture_stream(stack.enter_context(opened(path, settings)))
-                for _ in range(min(MOST_LANES, os.cpu_count() or 1) - 1)
-            ]
             sight = Sight(picture, settings, origin_s, [other for other in others if other])
             stack.callback(sight.lanes.close)
             senses[picture.index] = sight
