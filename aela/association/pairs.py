@@ -73,14 +73,14 @@ def make_pairs(
         columns = [[entry.video] * len(frame), frame, clip, distance, weights(distance, window_s)]
         tables.append(pa.table(columns, schema=PAIRS))
     with atomic(path) as file:
-        pq.write_table(pa.concat_tables(tables), file)
+        pq.write_table(pa.concat_tables(tables), file, write_page_checksum=True)
     return sha
 
 
 def read_pairs(home: Home, sha: str) -> pa.Table:
     """The pairs table of that hash, with the columns of `PAIRS`, without forgotten videos."""
     with open_parquet(home.pairs(sha)) as file:
-        table = pq.read_table(file)
+        table = pq.read_table(file, page_checksum_verification=True)
     videos = table["video"]
     kept = {v for v in videos.unique().to_pylist() if not manifests.forgotten(home, v)}
     return table.filter(pa.array([video in kept for video in videos.to_pylist()], pa.bool_()))

@@ -62,13 +62,13 @@ def write(
     )
     table = pa.table({"embedding": column}).replace_schema_metadata({"content": content})
     with atomic(_path(home, checkpoint, video, sense)) as file:
-        pq.write_table(table, file)
+        pq.write_table(table, file, write_page_checksum=True)
 
 
 def read(home: Home, checkpoint: str, video: str, sense: Sense = "frame") -> np.ndarray:
     """float32 [rows, d] of one video, in the order of its memory rows."""
     with open_parquet(_path(home, checkpoint, video, sense)) as file:
-        column = pq.read_table(file)["embedding"].combine_chunks()
+        column = pq.read_table(file, page_checksum_verification=True)["embedding"].combine_chunks()
     return column.flatten().to_numpy().reshape(len(column), column.type.list_size).copy()
 
 

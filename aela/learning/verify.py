@@ -42,7 +42,7 @@ def _checkpoint(home: Home, name: str) -> Iterator[str]:
 def _embeddings(home: Home, name: str) -> Iterator[str]:
     path = home.root / name
     with open_parquet(path) as file:
-        table = pq.read_table(file)
+        table = pq.read_table(file, page_checksum_verification=True)
     made_of = (table.schema.metadata or {}).get(b"content", b"").decode()
     if made_of != store.content(home, path.stem):
         yield f"{path} was made of other rows than memory holds of {path.stem}; delete it."

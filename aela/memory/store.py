@@ -82,7 +82,12 @@ class _Table:
         # which is read with every row.
         times = [column for column in TIMES if column in schema.names]
         self.writer = pq.ParquetWriter(
-            file, schema, compression="zstd", use_dictionary=False, write_statistics=times
+            file,
+            schema,
+            compression="zstd",
+            use_dictionary=False,
+            write_statistics=times,  # type: ignore[arg-type]
+            write_page_checksum=True,
         )
 
     def add(self, row: dict[str, Any]) -> None:
@@ -285,7 +290,7 @@ def read_rejections(home: Home, video: str) -> pa.Table:
 def _read(path: UPath, video: str, columns: list[str] | None) -> pa.Table:
     try:
         with open_parquet(path, columns) as file:
-            return pq.read_table(file, columns=columns)
+            return pq.read_table(file, columns=columns, page_checksum_verification=True)
     except FileNotFoundError:
         raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.") from None
 

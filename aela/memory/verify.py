@@ -27,7 +27,8 @@ class Kind:
         try:
             return list(self.wrong(thing))
         except (OSError, ValueError, TypeError, LookupError) as error:
-            return [f"{thing} ({self.name}) cannot be read: {error}"]
+            why = " ".join(str(error).split())
+            return [f"{thing} ({self.name}) cannot be read: {why}"]
 
 
 def kinds(home: Home) -> list[Kind]:

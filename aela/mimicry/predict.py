@@ -88,13 +88,13 @@ def look(home: Home, video: str, mimic: "Mimic") -> tuple[pa.Table, np.ndarray]:
 def write(table: pa.Table, path: UPath) -> None:
     """Write a predictions table whole."""
     with atomic(path) as file:
-        pq.write_table(table, file)
+        pq.write_table(table, file, write_page_checksum=True)
 
 
 def read_predictions(home: Home, video: str, generation: str) -> pa.Table:
     """The predictions table, with the columns of `PREDICTIONS`."""
     with open_parquet(home.predictions(video, generation)) as file:
-        return pq.read_table(file)
+        return pq.read_table(file, page_checksum_verification=True)
 
 
 def forgotten_in(home: Home, table: pa.Table) -> list[str]:

@@ -137,6 +137,21 @@ def embeddings_of_other_rows(life: Life) -> str:
     return "was made of other rows than memory holds"
 
 
+def changed_embeddings(life: Life) -> str:
+    flip(life.home.embeddings(life.generation.word_autoencoder, life.cup), 60)
+    return "(embeddings) cannot be read"
+
+
+def changed_predictions(life: Life) -> str:
+    flip(life.home.predictions(life.watched, life.generation.sha), 60)
+    return "(predictions) cannot be read"
+
+
+def changed_rejections(life: Life) -> str:
+    flip(life.home.rejections(life.cup), 60)
+    return f"{life.cup} (rows) cannot be read"
+
+
 def changed_generation(life: Life) -> str:
     change(life.home.generations / f"{life.generation.sha}.json", threshold=0.9)
     return f"The generation {life.generation.sha} was changed"
@@ -170,6 +185,7 @@ HARM = [
     *(rows_without_an_end, rows_of_nobody, changed_manifest, half_a_manifest, changed_weights),
     *(changed_card, lost_weights, lost_card, embeddings_of_other_rows, changed_generation),
     *(lost_sound, half_written, half_forgotten),
+    *(changed_embeddings, changed_predictions, changed_rejections),
 ]
 
 
