@@ -152,9 +152,9 @@ def _begun(home: Home) -> Iterator[str]:
     try:
         _locked(handle)
         yield mark.name
-        mark.unlink(missing_ok=True)
     finally:
         os.close(handle)
+        clear_away(home)
 
 
 def _locked(handle: int) -> bool:

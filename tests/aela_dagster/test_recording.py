@@ -219,7 +219,7 @@ def _recorder(film: Path, home: Home) -> subprocess.Popen[str]:
 
 
 def _wait_for_minutes(home: Home, count: int) -> list[str]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while len(found := store.remembered(home)) < count and time.monotonic() < deadline:
         time.sleep(0.02)
     assert len(found) >= count
@@ -253,11 +253,14 @@ def test_the_open_minute_is_finished_when_recording_is_stopped(
     home: Home, film: Path, ending: signal.Signals
 ):
     process = _recorder(film, home)
-    _wait_for_minutes(home, 1)
+    deadline = time.monotonic() + 240
+    while not home.recordings.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(4)
     process.send_signal(ending)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     keys = [entry.video for entry in store.remembered(home)]
     assert all(key in output for key in keys)
-    assert len(keys) >= 6  # of 7 s: what was seen and heard by then is there
+    assert 3 <= len(keys) <= 6  # of 7 s: what was seen and heard by then, and nothing later
     assert _problems(home) == [] and not list(home.recordings.iterdir())
