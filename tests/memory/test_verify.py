@@ -53,17 +53,17 @@ def test_a_sound_home_has_no_problems_also_after_forgetting(life: Life):
 
 
 def lost_file(life: Life) -> str:
-    (life.home.root / videos.find(life.home, life.cup).file).unlink()
+    videos.media_of(life.home, videos.find(life.home, life.cup)).unlink()
     return f"The file of {life.cup} is gone"
 
 
 def changed_file(life: Life) -> str:
-    flip(life.home.root / videos.find(life.home, life.cup).file)
+    flip(videos.media_of(life.home, videos.find(life.home, life.cup)))
     return f"is not the file that was taken in as {life.cup}"
 
 
 def grown_file(life: Life) -> str:
-    file = life.home.root / videos.find(life.home, life.cup).file
+    file = videos.media_of(life.home, videos.find(life.home, life.cup))
     file.write_bytes(file.read_bytes() + b"!")
     return f"is not the file that was taken in as {life.cup}"
 

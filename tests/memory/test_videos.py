@@ -17,7 +17,7 @@ def test_a_video_is_known_by_name_and_content(home: Home, tmp_path):
     video = videos.take_in(home, _file(tmp_path, "red cup.mp4"), "learn", move=False)
     assert video.video.startswith("red_cup-")
     assert videos.find(home, video.video) == video
-    assert (home.root / video.file).read_bytes() == b"video"
+    assert videos.media_of(home, video).read_bytes() == b"video"
     other = videos.take_in(home, _file(tmp_path, "b/red cup.mp4", b"other"), "learn", move=False)
     assert other.video != video.video
     assert [v.video for v in videos.known(home)] == [video.video, other.video]
@@ -42,7 +42,7 @@ def test_a_video_can_have_both_roles_and_keeps_them(home: Home, tmp_path):
 def test_a_file_that_looks_like_a_record_is_only_a_file(home: Home, tmp_path):
     taken = videos.take_in(home, _file(tmp_path, "labels.json", b"{}"), "learn", move=True)
     assert videos.known(home) == [taken]
-    assert (home.root / taken.file).read_bytes() == b"{}"
+    assert videos.media_of(home, taken).read_bytes() == b"{}"
 
 
 NAMES = ["../../up.mp4", "a\nb.mp4", "-rf.mp4", "...mp4", "ä ö.mp4", "caf\udce9.mp4"]
