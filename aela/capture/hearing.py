@@ -107,6 +107,8 @@ class Sound:
     duration_s: float
     peak_db: float
     """Loudest score."""
+    above_rest_db: float
+    """Loudest score above the background that follows; about 0 where a fan starts."""
     peak_s: float
     """Time from the start to the loudest hop."""
     nucleus_s: float
@@ -342,9 +344,13 @@ class WordFinder:
         above_db = 10 * np.log10((powers.mean(axis=0) + SILENCE_POWER) / (floor + SILENCE_POWER))
         timbre = 10 * np.log10(powers + SILENCE_POWER)
         timbre -= timbre.mean(axis=1, keepdims=True)
+        rest = self.floors[min(end, len(self.floors) - 1)]
+        above_rest = (self.powers[start:end] / (rest + SILENCE_POWER)).mean(axis=1)
+        above_rest = np.convolve(above_rest, np.full(3, 1 / 3), mode="same").max()
         return Sound(
             duration_s=(end - start) * HOP_S,
             peak_db=float(scores[peak]),
+            above_rest_db=10 * math.log10(max(above_rest, 1e-3)),
             peak_s=peak * HOP_S,
             nucleus_s=longest_run(loud) * HOP_S,
             voiced_s=longest_run(loud & (pitch > VOICED)) * HOP_S,
@@ -378,6 +384,8 @@ class WordFinder:
         settings = self.settings
         if level_db < settings.least_level_db:
             return "too quiet", level_db
+        if sound.above_rest_db < settings.least_snr_db:
+            return "noise", sound.duration_s
         hit = sound.peak_s < HIT_PEAK_S and (
             sound.nucleus_s < HIT_NUCLEUS_S
             or sound.change_db < LEAST_CHANGE_DB * min(1, sound.peak_db / CLEAR_DB)

@@ -214,7 +214,12 @@ class Hearing(Sense):
         self.form = None  # what comes next begins afresh
 
     def _hear(self, sound: AudioFrame | None) -> Iterator[Clip | Rejection]:
-        for piece in self.resampler.resample(sound):
+        try:
+            pieces = self.resampler.resample(sound)
+        except FFmpegError:  # channels that cannot be mixed
+            self.damaged = True
+            return
+        for piece in pieces:
             yield from self.finder.push(piece.to_ndarray()[0])
 
     @staticmethod

@@ -34,7 +34,7 @@ def listing(folder: UPath) -> list[dict[str, Any]]:
     """What a folder holds, as its file system describes it; nothing if there is no such folder."""
     try:
         return folder.fs.ls(folder.path, detail=True, refresh=True)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 
