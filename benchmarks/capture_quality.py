@@ -336,7 +336,7 @@ def print_capture(folder: Path, videos: list[dict]) -> None:
         counts["frames"] += len(times)
         counts["blurred"] += sum(any(a <= t <= b for a, b in blurred) for t in times)
         counts["sharp s"] += video["duration"] - sum(b - a for a, b in blurred)
-    print(f"\nThe whole capture, {len(videos)} videos: words {words}, 95 % of the bounds within ")
+    print(f"\nThe whole capture, {len(videos)} videos: words {words}, 95 % of the bounds within")
     print(f"{1000 * np.quantile(words.bounds_s, 0.95):.0f} ms;")
     print(f"of the kept frames {counts['blurred'] / counts['frames']:.1%} are blurred;")
     print(f"{counts['frames'] / counts['sharp s']:.2f} frames kept per sharp second")
