@@ -15,7 +15,7 @@ KEYS_PER_INTERVAL = 4
 # Pictures that no other picture is built on are not decoded where they come this densely; about
 # half of the pictures are left then.
 PLENTY_PER_INTERVAL = 12
-CHUNK_S = 1.0
+CHUNK_S, MOST_IN_CHUNK = 1.0, 256  # whichever comes first: damaged time stamps may stand still
 IDR = 5  # type of NAL unit
 
 
@@ -36,7 +36,7 @@ def has_idr(unit: bytes, extradata: bytes) -> bool:
     Other key pictures of H.264 may be the beginning of a gradual refresh. ITU-T H.264, table 7-1
     (types of NAL units) and annex B; ISO/IEC 14496-15, 5.3 (units after their lengths).
     """
-    if extradata[:1] != b"\1":
+    if len(extradata) < 5 or extradata[0] != 1:
         return any(
             start[1][0] & 31 == IDR for start in re.finditer(rb"\x00\x00\x01(.)", unit, re.S)
         )
@@ -85,7 +85,8 @@ class PacketChooser:
             self.group, self.start_s = [packet], time_s
         else:
             self.group.append(packet)
-            if not 0 <= time_s - self.start_s < CHUNK_S:
+            short = 0 <= time_s - self.start_s < CHUNK_S and len(self.group) < MOST_IN_CHUNK
+            if not short:
                 yield self._chunk(time_s, last=False)
                 self.group, self.start_s, self.begun = [], time_s, True
         self.last_s = time_s
