@@ -7,7 +7,7 @@ the real store, with as many partitions and materializations in Dagster's storag
 copied from one real one), and as many files in the inbox. Each time is the median of a few, in this
 process, with the processor's share of it in brackets: on a busy machine the rest is waiting. The
 asset page is asked of a real webserver by the query that the page makes. Database size is measured
-on real ingests of a drawn video of ten seconds. Prints Markdown; about four minutes on two cores.
+on real ingests of a drawn video of ten seconds. Prints Markdown; under a minute on two idle cores.
 """
 
 import argparse
