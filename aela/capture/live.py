@@ -25,6 +25,7 @@ from av.error import ExitError, FFmpegError
 from av.packet import Packet
 
 from aela.capture.live_source import Connector, Input, inputs
+from aela.capture.looking import STAMP_SLACK_S
 from aela.capture.records import Clip, Frame, Rejection, UnreadableVideo
 from aela.capture.settings import CaptureSettings
 from aela.capture.source import picture_stream, sound_stream
@@ -36,7 +37,6 @@ MOST_JUMP_S = 10.0  # a longer jump of the time stamps that no pause explains is
 KEPT_SHARE = 0.75  # of a full queue: one long gap is better than many short ones
 STOP_GRACE_S = 1.0  # what has not arrived so long after the stop is left out
 IDLE_S = 0.1
-STAMP_SLACK_S = 1e-3  # containers round time stamps, often to milliseconds
 
 Sensed = Frame | Clip | Rejection
 

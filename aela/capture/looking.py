@@ -14,12 +14,10 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from aela.capture.packets import Chunk
+from aela.capture.packets import Chunk, least_spacing_s
 from aela.capture.settings import CaptureSettings
 from aela.capture.source import end_of, shown_size
 
-MOST_CANDIDATES_PER_S = 12  # more pictures are not looked at, unless short intervals need them
-CANDIDATES_PER_INTERVAL = 4
 STAMP_SLACK_S = 1e-3  # containers round time stamps, often to milliseconds
 VIEW_SIDE = 96  # shorter side of the small pictures that everything but the kept frame is made of
 SENSOR_NOISE = 1.0  # grey levels squared; keeps the noise of an empty picture from looking sharp
@@ -78,7 +76,7 @@ class Lane:
         self.pixel_aspect = stream.sample_aspect_ratio
         self.shorter_side = settings.shorter_side
         self.interval_s = 1 / settings.frames_per_second
-        self.spacing_s = min(1 / MOST_CANDIDATES_PER_S, self.interval_s / CANDIDATES_PER_INTERVAL)
+        self.spacing_s = least_spacing_s(settings)
         # One per use: each keeps the tables for its sizes.
         self.view_scaler, self.frame_scaler = VideoReformatter(), VideoReformatter()
         self.thread = ThreadPoolExecutor(1, "lane")

@@ -9,9 +9,9 @@ from av.video.stream import VideoStream
 
 from aela.capture.settings import CaptureSettings
 
-KEYS_SUFFICE_S = 0.5  # key pictures this close, and two to an interval, are looked at alone ...
-MOST_KEYS_PER_S = 12  # ... and not more of them, unless short intervals need them
-KEYS_PER_INTERVAL = 4
+KEYS_SUFFICE_S = 0.5  # key pictures this close, and two to an interval, are looked at alone
+MOST_CANDIDATES_PER_S = 12  # more pictures are not looked at, unless short intervals need them
+CANDIDATES_PER_INTERVAL = 4
 # Pictures that no other picture is built on are not decoded where they come this densely; about
 # half of the pictures are left then.
 PLENTY_PER_INTERVAL = 12
@@ -49,6 +49,12 @@ def has_idr(unit: bytes, extradata: bytes) -> bool:
     return False
 
 
+def least_spacing_s(settings: CaptureSettings) -> float:
+    """Pictures closer to the one before, in seconds, are not looked at."""
+    interval_s = 1 / settings.frames_per_second
+    return min(1 / MOST_CANDIDATES_PER_S, interval_s / CANDIDATES_PER_INTERVAL)
+
+
 class PacketChooser:
     """Takes packets in decoding order and yields chunks of those worth decoding, in order.
 
@@ -63,7 +69,7 @@ class PacketChooser:
         self.extradata = stream.codec_context.extradata or b""
         self.interval_s = 1 / settings.frames_per_second
         self.short_s = min(KEYS_SUFFICE_S, self.interval_s / 2)
-        self.spacing_s = min(1 / MOST_KEYS_PER_S, self.interval_s / KEYS_PER_INTERVAL)
+        self.spacing_s = least_spacing_s(settings)
         self.group: list[Packet] = []  # what is not yet yielded of it
         self.begun = False  # some of it is yielded
         self.start_s = 0.0  # of what is not

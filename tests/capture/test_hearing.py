@@ -8,6 +8,7 @@ import pytest
 
 from aela.capture import SAMPLE_RATE_HZ, CaptureSettings, Clip, Rejection
 from aela.capture.hearing import WordFinder
+from tests.capture.media import voice
 
 RATE_HZ = SAMPLE_RATE_HZ
 SECONDS = 18.0
@@ -16,20 +17,9 @@ WORDS_S = ((2.0, 2.6), (5.0, 5.45), (8.5, 9.3), (12.0, 12.6), (15.5, 16.2))
 
 @cache
 def word(seconds: float, pitch_hz: float = 120.0) -> np.ndarray:
-    """A pitched buzz whose resonances move, after a hiss; float32, mean square 0.01."""
-    t = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
-    place = t / seconds
-    phase = 2 * np.pi * np.cumsum(pitch_hz * (1 + 0.15 * np.sin(2 * np.pi * place))) / RATE_HZ
-    sound = np.zeros_like(t)
-    for harmonic in range(1, int(5000 / pitch_hz)):
-        hz = harmonic * pitch_hz
-        formants = ((700 - 400 * place, 90), (1100 + 1100 * place, 120), (2600 + 0 * place, 200))
-        gain = sum(1 / (1 + ((hz - centre) / width) ** 2) for centre, width in formants)
-        sound += gain * np.sin(harmonic * phase)
-    hiss = np.diff(np.random.default_rng(0).normal(size=len(t) + 1))
-    sound = np.where(place < 0.2, 0.15 * np.abs(sound).max() * hiss, sound)
-    sound *= np.minimum(1, np.minimum(t, t[::-1]) / 0.03)
-    return (0.1 * sound / sound.std()).astype(np.float32)
+    """A word-like sound, float32, mean square 0.01."""
+    sound = voice(seconds, pitch_hz)
+    return 0.1 * sound / sound.std()
 
 
 def spoken() -> np.ndarray:
