@@ -233,7 +233,7 @@ def capture(
     """Frames, clips and rejections of a video, each as soon as it is decided, in one pass.
 
     Frames come in time order, clips come in time order, and the two are interleaved: a frame is
-    decided about 4 s after its time, a clip about 6 s. Memory does not grow with the length of
+    decided about 5 s after its time, a clip about 6 s. Memory does not grow with the length of
     the video. Rejections with the reason "damaged" stand for what could not be decoded.
 
     Raises UnreadableVideo at the first step when the file cannot be opened, and at the end when
