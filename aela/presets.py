@@ -77,7 +77,8 @@ def preset(name: str, effort: float = 1.0) -> Preset:
     scaled = {}
     for model in TRAINED:
         settings = getattr(chosen, model)
-        steps, minutes = settings.budget.steps, settings.budget.minutes
-        budget = Budget(max(1, round(steps * effort)), minutes and minutes * effort)
+        whole = settings.budget
+        steps, minutes = max(1, round(whole.steps * effort)), whole.minutes
+        budget = Budget(steps, minutes and minutes * effort, whole.rows)
         scaled[model] = dataclasses.replace(settings, budget=budget)
     return dataclasses.replace(chosen, **scaled)

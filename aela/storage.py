@@ -119,6 +119,10 @@ class Home:
     def ground(self, checkpoint: str, video: str) -> UPath:
         return self.all_embeddings / checkpoint / "ground" / f"{video}.parquet"
 
+    def taken_over(self, checkpoint: str) -> UPath:
+        """Of which videos a checkpoint uses the embeddings of an earlier one."""
+        return self.all_embeddings / checkpoint / "taken_over.json"
+
     def pairs(self, sha: str) -> UPath:
         return self.root / "pairs" / f"{sha}.parquet"
 

@@ -58,11 +58,11 @@ class Ours:
     def __init__(self, frames: Frames, settings: ImageEncoderSettings) -> None:
         self.training = Training(frames, settings, seed=0, device="cpu")
 
-    def views(self) -> torch.Tensor:
+    def views(self) -> tuple[torch.Tensor, torch.Tensor]:
         return self.training.views()
 
-    def learn(self, views: torch.Tensor) -> None:
-        self.training.learn(views, MIDDLE_OF_TRAINING)
+    def learn(self, views: tuple[torch.Tensor, torch.Tensor]) -> None:
+        self.training.learn(*views, MIDDLE_OF_TRAINING)
 
 
 @dataclass
@@ -110,9 +110,15 @@ def noise(number: int) -> list[bytes]:
 
 def as_frames(jpegs: list[bytes], settings: ImageEncoderSettings) -> Frames:
     """As if of one video, a second apart."""
-    times_s = torch.arange(len(jpegs), dtype=torch.float64)
-    pictures = looked_at(pa.table({"jpeg": jpegs}), settings).numpy()
-    return Frames(pictures, torch.zeros(len(jpegs), dtype=torch.int64), times_s)
+    number = len(jpegs)
+    return Frames(
+        looked_at(pa.table({"jpeg": jpegs}), settings).numpy(),
+        torch.zeros(number, dtype=torch.int64),
+        torch.arange(number, dtype=torch.float64),
+        old=torch.zeros(number, dtype=torch.bool),
+        before=torch.zeros(number, settings.embedding),
+        new=number,
+    )
 
 
 def main() -> None:

@@ -27,7 +27,8 @@ class AssociatorSettings:
         candidates: remembered clips contrasted in one step, at most.
         consensus: moments that look alike and are asked whether they agree with a moment's word, 0
             to trust all moments equally.
-        budget: steps or minutes of training.
+        replayed: old moments learned again by a training that goes on from a parent.
+        budget: steps or minutes of training, for so many new clips.
     """
 
     window_s: float = 2.0
@@ -44,7 +45,8 @@ class AssociatorSettings:
     neutral_s: float = 30.0
     candidates: int = 1024
     consensus: int = 10
-    budget: Budget = Budget(steps=1500, minutes=2.0)
+    replayed: int = 4000
+    budget: Budget = Budget(steps=1500, minutes=2.0, rows=60)
 
     def __post_init__(self) -> None:
         if self.layers < 2 or self.width < 1 or self.batch < 2 or self.candidates < 2:
@@ -53,12 +55,12 @@ class AssociatorSettings:
             raise ValueError("window_s, contrast_temperature and learning_rate must be positive.")
         if not 0 <= self.dropout < 1 or min(self.image_noise, self.word_noise) < 0:
             raise ValueError("dropout must be in [0, 1) and noise must not be negative.")
-        if min(self.contrast, self.weight_decay, self.neutral_s, self.consensus) < 0:
-            raise ValueError(
-                "contrast, weight_decay, neutral_s and consensus must not be negative."
-            )
+        if min(self.contrast, self.weight_decay, self.neutral_s) < 0:
+            raise ValueError("contrast, weight_decay and neutral_s must not be negative.")
+        if min(self.consensus, self.replayed) < 0:
+            raise ValueError("consensus and replayed must not be negative.")
 
 
 ARTICLE = AssociatorSettings(contrast=0.0, consensus=0)
 DEFAULT = AssociatorSettings()
-QUICK = AssociatorSettings(budget=Budget(steps=600, minutes=0.5))
+QUICK = AssociatorSettings(budget=Budget(steps=600, minutes=0.5, rows=30))

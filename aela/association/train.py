@@ -1,5 +1,6 @@
 """Trains the associator on moments: pairs of an image embedding and a word embedding."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from aela.association.associator import Associator
 from aela.association.consensus import consensus
 from aela.association.pairs import read_pairs
 from aela.association.settings import AssociatorSettings
-from aela.learning import checkpoints, embeddings
+from aela.learning import checkpoints, embeddings, rounds
 from aela.learning.checkpoints import Card, Checkpoint
 from aela.learning.loop import History, Report, one_cycle, run, silent
 from aela.memory import store
@@ -25,14 +26,17 @@ class Moments:
     Attributes:
         images: float32 [frames, image], words: float32 [clips, word] embeddings.
         pairs: int64 [p, 2], weights: float32 [p].
-        neutral: bool [clips, clips], True where two clips are no negatives of each other.
+        videos: int64 [clips], starts_s: float64 [clips], where the clips come from.
+        new: the number of clips that a parent does not know.
     """
 
     images: torch.Tensor
     words: torch.Tensor
     pairs: torch.Tensor
     weights: torch.Tensor
-    neutral: torch.Tensor
+    videos: torch.Tensor
+    starts_s: torch.Tensor
+    new: int
 
 
 def load_moments(
@@ -41,9 +45,15 @@ def load_moments(
     image_encoder: str,
     word_autoencoder: str,
     pairs: str,
-    neutral_s: float,
+    parent: Checkpoint | None = None,
+    most_replayed: int = 0,
+    seed: int = 0,
 ) -> Moments:
     """Join the pairs table with both embeddings.
+
+    Args:
+        parent: what it knows is old, and at most `most_replayed` moments of that are drawn, evenly;
+            the weights are such that new ones have their share (`aela.learning.rounds`).
 
     Raises:
         EmptyMemory: no frame is close to a clip in time.
@@ -56,28 +66,30 @@ def load_moments(
             "No frame lies close to a spoken word; add videos in which things are named "
             "while they are seen."
         )
+    known = {entry.video for entry in manifest.entries if entry in rounds.known_to(home, parent)}
     videos = table["video"].to_pylist()
+    old = np.flatnonzero([video in known for video in videos])
+    new = np.flatnonzero([video not in known for video in videos])
+    old = old[rounds.replayed(len(old), most_replayed, np.random.default_rng(seed))]
+    rows = np.concatenate([new, old])
     frame = np.array([image_offsets[v] for v in videos]) + table["frame"].to_numpy()
     clip = np.array([word_offsets[v] for v in videos]) + table["clip"].to_numpy()
-    return Moments(
-        torch.from_numpy(images),
-        torch.from_numpy(words),
-        torch.from_numpy(np.stack([frame, clip], axis=1)),
-        torch.from_numpy(table["weight"].to_numpy().copy()),
-        _neutral(home, manifest, neutral_s),
-    )
-
-
-def _neutral(home: Home, manifest: Manifest, neutral_s: float) -> torch.Tensor:
-    """True where two clips of one video are closer than `neutral_s` in time."""
+    chances = rounds.balanced(np.arange(len(new)), np.arange(len(new), len(rows)))
+    weights = table["weight"].to_numpy()[rows] * chances * len(rows)
     starts, video = [], []
     for index, entry in enumerate(e for e in manifest.entries if e.clips):
         clip_starts = store.read_clips(home, entry.video, ["start_s"])["start_s"].to_numpy()
         starts.append(clip_starts)
         video.append(np.full(len(clip_starts), index))
-    start, of = np.concatenate(starts), np.concatenate(video)
-    near = np.abs(start[:, None] - start[None]) < neutral_s
-    return torch.from_numpy(near & (of[:, None] == of[None]))
+    return Moments(
+        torch.from_numpy(images),
+        torch.from_numpy(words),
+        torch.from_numpy(np.stack([frame, clip], axis=1)[rows]),
+        torch.from_numpy(weights.astype(np.float32)),
+        torch.from_numpy(np.concatenate(video)),
+        torch.from_numpy(np.concatenate(starts)),
+        sum(entry.clips for entry in manifest.entries if entry.video not in known),
+    )
 
 
 def train_associator(
@@ -97,24 +109,22 @@ def train_associator(
 
     Args:
         pairs: hash of the pairs table that `make_pairs` wrote.
-        parent: start from its weights when the sizes agree, else from scratch.
+        parent: start from its weights when the sizes agree, and replay what it knows; else from
+            scratch.
 
     Raises:
         EmptyMemory: there are no moments to learn from.
     """
-    moments = load_moments(
-        home, manifest, image_encoder.sha, word_autoencoder.sha, pairs, settings.neutral_s
-    )
+    senses = image_encoder.sha, word_autoencoder.sha
     torch.manual_seed(seed)
+    moments = load_moments(home, manifest, *senses, pairs, parent, settings.replayed, seed)
     model = untrained(moments, settings)
     if parent:
         weights = checkpoints.weights(home, "associator", parent.sha)
-        if {k: v.shape for k, v in weights.items()} == {
-            k: v.shape for k, v in model.state_dict().items()
-        }:
+        if _shapes(weights) == _shapes(model.state_dict()):
             model.load_state_dict(weights)
         else:
-            parent = None
+            parent, moments = None, load_moments(home, manifest, *senses, pairs)
     history = fit(model, moments, settings, device=device, report=report)
     card = Card(
         model="associator",
@@ -131,6 +141,10 @@ def train_associator(
         curve=history.points(),
     )
     return checkpoints.save(home, card, model.state_dict())
+
+
+def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def untrained(moments: Moments, settings: AssociatorSettings) -> Associator:
@@ -166,7 +180,13 @@ def fit(
     pair, weight = moments.pairs.to(device), moments.weights.to(device)
     if settings.consensus:
         weight = weight * consensus(images, words, pair, settings.consensus)
-    neutral = moments.neutral.to(device)
+    videos, starts_s = moments.videos.to(device), moments.starts_s.to(device)
+
+    def neutral(clips: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        """Which others are no negatives of clips: bool [clips, others]."""
+        near = (starts_s[clips, None] - starts_s[others]).abs() < settings.neutral_s
+        return near & (videos[clips, None] == videos[others])
+
     optimizer = torch.optim.AdamW(
         model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -188,14 +208,14 @@ def fit(
         optimizer.step()
         return {"loss": float(loss.detach()), "squared": float(squared.detach())}
 
-    return run("associator", step, settings.budget, settings.batch, report)
+    return run("associator", step, settings.budget.of(moments.new), settings.batch, report)
 
 
 def _contrast(
     predicted: torch.Tensor,
     clip: torch.Tensor,
     words: torch.Tensor,
-    neutral: torch.Tensor,
+    neutral: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     settings: AssociatorSettings,
 ) -> torch.Tensor:
     """Cross-entropy of picking the moment's own clip [batch] among remembered ones."""
@@ -205,6 +225,6 @@ def _contrast(
         candidates = torch.unique(torch.cat([clip, others]))
     similarity = F.normalize(predicted, dim=1) @ F.normalize(words[candidates], dim=1).T
     own = candidates[None] == clip[:, None]
-    masked = neutral[clip][:, candidates] & ~own
+    masked = neutral(clip, candidates) & ~own
     logits = (similarity / settings.contrast_temperature).masked_fill(masked, -torch.inf)
     return F.cross_entropy(logits, own.int().argmax(dim=1))

@@ -271,9 +271,10 @@ def segments(predictions: Sequence[Path | UPath], labels: Any) -> list[dict[str,
     """What was shown in each labelled segment and what was said to it, by the remembered clip.
 
     Returns:
-        `video`, `start`, `end` (seconds), `shown` (the object's name, word or kind), `said` (the
-        word that counts as in `score`, None for silence), `right`: the word, or silence where
-        nothing known was in view.
+        `video`, `start`, `end` (seconds), `kind`, `word` (None where nothing known is in view),
+        `shown` (the object's name, word or kind), `said` (the word that counts as in `score`, None
+        for silence), `right`: the word, or silence where nothing known was in view; `right_forced`:
+        the word, had it not been allowed to be silent.
 
     Raises:
         ValueError: as `score`.
@@ -291,9 +292,12 @@ def _segment_row(watched: Watched, segment: Segment) -> dict[str, Any]:
         "video": watched.video,
         "start": segment.start,
         "end": segment.end,
+        "kind": segment.kind,
+        "word": segment.word,
         "shown": segment.shown,
         "said": (word or "a clip without a word") if spoke else None,
         "right": word == segment.word if known else not spoke,
+        "right_forced": known and _majority(answers, REMEMBERED, forced=True) == segment.word,
     }
 
 

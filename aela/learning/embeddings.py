@@ -2,10 +2,15 @@
 
 Those of frames and clips are row for row with the memory. Those of the ground, of what is seen
 beside the things in the frames, are as many as the encoder makes of a video.
+
+A checkpoint that goes on from a parent need not embed all of memory anew: what it has not embedded
+yet, it takes over from the parent, in whose space its own embeddings lie. One small file beside the
+tables says of which videos.
 """
 
+import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +20,19 @@ from upath import UPath
 from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.memory.manifest import Entry, Manifest
-from aela.storage import Home, atomic, open_parquet
+from aela.storage import Home, atomic, open_parquet, read_json, write_json
 
 Sense = Literal["frame", "clip", "ground"]
+REFRESHED = 300  # rows that are embedded anew in a round, though they could be taken over
 Embed = Callable[[pa.Table], np.ndarray]
+
+
+class TakenOver(NamedTuple):
+    """Whose embeddings of a video's rows stand in for a checkpoint's own, for how many rounds."""
+
+    checkpoint: str
+    content: str
+    rounds: int
 
 
 def refresh(
@@ -28,24 +42,60 @@ def refresh(
     sense: Sense,
     embed: Embed,
     progress: Callable[[str, int], None] = lambda video, rows: None,
+    *,
+    parent: str | None = None,
+    most: int | None = None,
 ) -> int:
     """Embed what is not embedded yet by `checkpoint`; returns the number of new rows.
 
     Args:
         embed: maps a table of frames (also for the ground) or clips to float32 [rows, d].
         progress: told each video and its number of rows.
+        parent: the checkpoint whose embeddings are taken over, where it has any.
+        most: rows to embed anew of what could be taken over, those that have been taken over for
+            the most rounds first; None for all.
     """
     new = 0
+    inherited = _taken_over(home, parent, sense) if parent else {}
+    could_be_taken: list[tuple[TakenOver, Entry]] = []
     for entry in manifest.entries:
-        path = _path(home, checkpoint, entry.video, sense)
-        if not _rows(entry, sense) or _content(path) == entry.content:
+        if not _rows(entry, sense) or _is_of(home, checkpoint, entry, sense):
             continue
-        read = store.read_clips if sense == "clip" else store.read_frames
-        values = embed(read(home, entry.video))
-        write(home, checkpoint, entry.video, entry.content, values, sense)
-        new += len(values)
-        progress(entry.video, len(values))
+        source = inherited.get(entry.video)
+        if source is None and parent and _is_of(home, parent, entry, sense):
+            source = TakenOver(parent, entry.content, 0)
+        if source and source.content == entry.content:
+            could_be_taken.append((source, entry))
+        else:
+            new += _embed(home, checkpoint, entry, sense, embed, progress)
+    taken: dict[str, TakenOver] = {}
+    left = math.inf if most is None else most
+    for source, entry in sorted(could_be_taken, key=lambda item: -item[0].rounds):
+        if _rows(entry, sense) <= left:
+            embedded = _embed(home, checkpoint, entry, sense, embed, progress)
+            new, left = new + embedded, left - embedded
+        else:
+            taken[entry.video] = source._replace(rounds=source.rounds + 1)
+    if taken != _taken_over(home, checkpoint, sense):
+        path = home.taken_over(checkpoint)
+        kinds = read_json(path) if path.exists() else {}
+        write_json(path, {**kinds, _kind(sense): taken})
     return new
+
+
+def _embed(
+    home: Home,
+    checkpoint: str,
+    entry: Entry,
+    sense: Sense,
+    embed: Embed,
+    progress: Callable[[str, int], None],
+) -> int:
+    read = store.read_clips if sense == "clip" else store.read_frames
+    values = embed(read(home, entry.video))
+    write(home, checkpoint, entry.video, entry.content, values, sense)
+    progress(entry.video, len(values))
+    return len(values)
 
 
 def write(
@@ -67,7 +117,19 @@ def write(
 
 def read(home: Home, checkpoint: str, video: str, sense: Sense = "frame") -> np.ndarray:
     """float32 [rows, d] of one video, in the order of its memory rows."""
-    with open_parquet(_path(home, checkpoint, video, sense)) as file:
+    return _read(_path(home, _source(home, checkpoint, video, sense), video, sense))
+
+
+def find(home: Home, checkpoint: str, entry: Entry, sense: Sense = "frame") -> np.ndarray | None:
+    """The same of one entry of a manifest; None where its rows were never embedded."""
+    source = _source(home, checkpoint, entry.video, sense)
+    if not _is_of(home, source, entry, sense):
+        return None
+    return _read(_path(home, source, entry.video, sense))
+
+
+def _read(path: UPath) -> np.ndarray:
+    with open_parquet(path) as file:
         column = pq.read_table(file, page_checksum_verification=True)["embedding"].combine_chunks()
     return column.flatten().to_numpy().reshape(len(column), column.type.list_size).copy()
 
@@ -81,10 +143,12 @@ def gather(
         ChangedMemory: one of its videos was forgotten.
     """
     parts, offsets, row = [], {}, 0
+    taken = _taken_over(home, checkpoint, sense)
     for entry in manifest.entries:
         manifests.check(home, entry)
         if _rows(entry, sense):
-            parts.append(read(home, checkpoint, entry.video, sense))
+            source = taken[entry.video].checkpoint if entry.video in taken else checkpoint
+            parts.append(_read(_path(home, source, entry.video, sense)))
             offsets[entry.video] = row
             row += len(parts[-1])
     if not parts:
@@ -106,9 +170,28 @@ def _path(home: Home, checkpoint: str, video: str, sense: Sense) -> UPath:
     return of(checkpoint, video)
 
 
-def _content(path: UPath) -> str | None:
+def _kind(sense: Sense) -> str:
+    return "ground" if sense == "ground" else "memory"
+
+
+def _source(home: Home, checkpoint: str, video: str, sense: Sense) -> str:
+    """The checkpoint whose embeddings of a video stand for those of another."""
+    taken = _taken_over(home, checkpoint, sense)
+    return taken[video].checkpoint if video in taken else checkpoint
+
+
+def _taken_over(home: Home, checkpoint: str, sense: Sense) -> dict[str, TakenOver]:
+    path = home.taken_over(checkpoint)
     if not path.exists():
-        return None
+        return {}
+    return {v: TakenOver(*source) for v, source in read_json(path).get(_kind(sense), {}).items()}
+
+
+def _is_of(home: Home, checkpoint: str, entry: Entry, sense: Sense) -> bool:
+    """Whether the checkpoint itself has embedded these rows."""
+    path = _path(home, checkpoint, entry.video, sense)
+    if not path.exists():
+        return False
     with open_parquet(path, row_groups=[]) as file:
         metadata = pq.read_schema(file).metadata or {}
-    return metadata.get(b"content", b"").decode()
+    return metadata.get(b"content", b"").decode() == entry.content

@@ -7,21 +7,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 REPORT_EVERY_S = 2.0
+LEAST_SHARE = 0.05  # of a budget, however little is new
 
 
 @dataclass(frozen=True)
 class Budget:
     """How long to train: `steps` gradient steps, or fewer when `minutes` run out first.
 
+    `rows` is how much new memory (frames or clips) they are meant for: less needs less, see `of`.
     Runs that end by `steps` are reproducible on one machine; runs cut by `minutes` are not.
     """
 
     steps: int
     minutes: float | None = None
+    rows: int | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 1 or (self.minutes is not None and self.minutes <= 0):
             raise ValueError(f"A budget needs at least one step and some minutes, not {self}.")
+        if self.rows is not None and self.rows < 1:
+            raise ValueError(f"A budget is meant for at least one row, not {self.rows}.")
+
+    def of(self, new: int) -> "Budget":
+        """What of the budget is spent on so many new rows: never less than LEAST_SHARE."""
+        if self.rows is None or new >= self.rows:
+            return self
+        share = max(LEAST_SHARE, new / self.rows)
+        return Budget(max(1, round(share * self.steps)), self.minutes)
 
     def spent(self, step: int, elapsed_s: float) -> float:
         """The share of the budget used up, 0 to 1: what learning-rate schedules go by."""

@@ -20,7 +20,7 @@ from aela.speech.mel import BANDS, HOP_S
 from aela.speech.schedule import optimizer, set_rate
 from aela.speech.settings import MelAutoencoderSettings, from_card
 from aela.speech.trial import Trial
-from aela.speech.words import remembered_words
+from aela.speech.words import lesson
 from aela.storage import Home
 
 MODEL = "mel_autoencoder"
@@ -116,13 +116,14 @@ def train_mel_autoencoder(
     parent: Checkpoint | None = None,
     report: Report = silent,
 ) -> Checkpoint:
-    """Train on the manifest's words; go on from `parent` if given.
+    """Train on the manifest's words; go on from `parent` if given, see `aela.learning.rounds`.
 
     Raises:
         EmptyMemory: the manifest holds fewer than two words.
     """
-    words = [word.features for word in remembered_words(home, manifest)]
     rng = np.random.default_rng(seed)
+    learned = lesson(home, manifest, parent, settings.replayed, rng)
+    words = [word.features for word in learned.words]
     torch.manual_seed(seed)
     network = MelAutoencoder(settings)
     if parent:
@@ -137,11 +138,11 @@ def train_mel_autoencoder(
         features, lengths = features.to(device), lengths.to(device)
         return {f"{name}_mel": masked_error(network(features), features, lengths).item()}
 
-    trial = Trial(len(words), rng, measure)
+    trial = Trial(learned.chances, rng, measure)
 
     def step(index: int, spent: float) -> dict[str, float]:
         set_rate(optimise, settings.learning_rate, index, spent)
-        picked = [words[i] for i in rng.choice(trial.words(spent), settings.batch)]
+        picked = [words[i] for i in trial.draw(spent, settings.batch)]
         starts = [rng.integers(max(1, len(word) - crop + 1)) for word in picked]
         features, lengths = padded_batch(
             [word[at : at + crop] for word, at in zip(picked, starts, strict=True)]
@@ -153,7 +154,7 @@ def train_mel_autoencoder(
         optimise.step()
         return {"mel": loss.item()}
 
-    history = run(MODEL, step, settings.budget, settings.batch, report)
+    history = run(MODEL, step, settings.budget.of(learned.new), settings.batch, report)
     metrics = {**history.metrics(), **trial.figures}
     card = Card(
         MODEL,

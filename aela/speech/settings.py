@@ -15,7 +15,7 @@ class MelAutoencoderSettings:
     """
 
     budget: Budget
-    """How long to train."""
+    """How long to train, for so many new words."""
 
     code: int = 64
     """Values per code vector, one vector for every 40 ms (4 to 512)."""
@@ -40,6 +40,9 @@ class MelAutoencoderSettings:
     weight_decay: float = 0.01
     """Of AdamW (0 to 1)."""
 
+    replayed: int = 96
+    """Old words learned again by a training that goes on from a parent (0 to 100,000)."""
+
     def __post_init__(self) -> None:
         check_ranges(
             self,
@@ -51,6 +54,7 @@ class MelAutoencoderSettings:
                 "batch": (1, 1024),
                 "learning_rate": (1e-6, 1),
                 "weight_decay": (0, 1),
+                "replayed": (0, 100_000),
             },
         )
         if self.width % 8:
@@ -65,7 +69,7 @@ class WordAutoencoderSettings:
     """
 
     budget: Budget
-    """How long to train."""
+    """How long to train, for so many new words."""
 
     code: int = 32
     """Values of a word's code (32 to 1024)."""
@@ -104,6 +108,12 @@ class WordAutoencoderSettings:
     """Copies of each word as other voices might say it, read in place of it half of the time and
     more; 0: none (0 to 100)."""
 
+    replayed: int = 96
+    """Old words learned again by a training that goes on from a parent (0 to 100,000)."""
+
+    kept: float = 1.0
+    """Weight of staying with the codes that the parent gave old words: distillation (0 to 100)."""
+
     def __post_init__(self) -> None:
         check_ranges(
             self,
@@ -119,6 +129,8 @@ class WordAutoencoderSettings:
                 "likeness_weight": (0, 100),
                 "cycle_weight": (0, 100),
                 "other_voices": (0, 100),
+                "replayed": (0, 100_000),
+                "kept": (0, 100),
             },
         )
 
@@ -137,9 +149,9 @@ ARTICLE_MEL = MelAutoencoderSettings(
 ARTICLE_WORD = WordAutoencoderSettings(Budget(steps=6000), size=256, learning_rate=1e-3)
 """The article's numbers (preset aela0); what it does not say is chosen here."""
 
-DEFAULT_MEL = MelAutoencoderSettings(Budget(steps=400, minutes=4))
+DEFAULT_MEL = MelAutoencoderSettings(Budget(steps=400, minutes=4, rows=60))
 DEFAULT_WORD = WordAutoencoderSettings(
-    Budget(steps=800, minutes=6),
+    Budget(steps=800, minutes=6, rows=60),
     batch=48,
     length_weight=2.0,
     code_noise=0.3,
@@ -151,6 +163,6 @@ DEFAULT_WORD = WordAutoencoderSettings(
 """Preset aela1: two minutes on two free cores. Steps end it, so that runs can be repeated; the
 minutes, ten together, are for slow machines."""
 
-QUICK_MEL = replace(DEFAULT_MEL, budget=Budget(steps=200, minutes=1.5))
-QUICK_WORD = replace(DEFAULT_WORD, budget=Budget(steps=400, minutes=1.5), other_voices=6)
+QUICK_MEL = replace(DEFAULT_MEL, budget=Budget(steps=200, minutes=1.5, rows=30))
+QUICK_WORD = replace(DEFAULT_WORD, budget=Budget(steps=400, minutes=1.5, rows=30), other_voices=6)
 """For a first look: a minute on two free cores, three at most."""

@@ -16,26 +16,28 @@ class Trial:
     No word is lost to the measurement: what was remembered once must be learned too.
 
     Args:
-        count: number of words.
+        chances: float [words], how likely each is drawn.
         measure: called once with the numbers of the held-out words and "held_out".
     """
 
     def __init__(
         self,
-        count: int,
+        chances: np.ndarray,
         rng: np.random.Generator,
         measure: Callable[[np.ndarray, str], dict[str, float]],
     ) -> None:
+        count = len(chances)
         order = rng.permutation(count)
         out = min(MOST_HELD_OUT, int(count * HELD_OUT_SHARE)) if count >= FEWEST_WORDS else 0
         self.seen, self.held_out = np.sort(order[out:]), np.sort(order[:out])
-        self.measure = measure
+        self.chances, self.rng, self.measure = chances, rng, measure
         self.figures: dict[str, float] = {}
 
-    def words(self, spent: float) -> np.ndarray:
-        """Numbers of the words to train on when `spent` (0 to 1) of the budget is used up."""
+    def draw(self, spent: float, batch: int) -> np.ndarray:
+        """Numbers of the words of a batch, when `spent` (0 to 1) of the budget is used up."""
         if spent >= UNTIL_SPENT and len(self.held_out):
             self.figures = self.measure(self.held_out, "held_out")
             self.seen = np.sort(np.concatenate([self.seen, self.held_out]))
             self.held_out = self.held_out[:0]
-        return self.seen
+        chances = self.chances[self.seen]
+        return self.rng.choice(self.seen, batch, p=chances / chances.sum())

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aela.learning import checkpoints
+from aela.learning import checkpoints, embeddings
 from aela.learning.checkpoints import Card, Checkpoint
 from aela.learning.loop import Report, run, silent
 from aela.memory.manifest import Manifest
@@ -24,7 +24,7 @@ from aela.speech.schedule import optimizer, set_rate
 from aela.speech.settings import WordAutoencoderSettings
 from aela.speech.trial import Trial
 from aela.speech.voices import another_voice
-from aela.speech.words import remembered_words
+from aela.speech.words import Lesson, lesson
 from aela.storage import Home
 
 MODEL = "word_autoencoder"
@@ -155,6 +155,18 @@ def _voices(count: int, batch: int, rng: np.random.Generator) -> np.ndarray:
     return np.where(rng.random(batch) < OTHER_VOICE_SHARE, others, 0)
 
 
+def _codes_before(home: Home, parent: Checkpoint | None, learned: Lesson, size: int) -> Tensor:
+    """What the parent made of the words of a lesson: float32 [words, code], zeros where nothing."""
+    codes = torch.zeros(len(learned.words), size)
+    if parent is None:
+        return codes
+    of = {entry: embeddings.find(home, parent.sha, entry, "clip") for entry, _ in learned.places}
+    for number, (entry, clip) in enumerate(learned.places, start=learned.new):
+        if (known := of[entry]) is not None:
+            codes[number] = torch.from_numpy(known[clip])
+    return codes
+
+
 def train_word_autoencoder(
     home: Home,
     manifest: Manifest,
@@ -166,15 +178,17 @@ def train_word_autoencoder(
     parent: Checkpoint | None = None,
     report: Report = silent,
 ) -> Checkpoint:
-    """Train on the manifest's words as `mel` codes them; go on from `parent` if given.
+    """Train on the manifest's words as `mel` codes them; go on from `parent` if given, see
+    `aela.learning.rounds`: the codes of old words stay near those that it has on disk.
 
     Raises:
         EmptyMemory: the manifest holds fewer than two words.
         UnknownCheckpoint: the home does not hold the mel autoencoder.
     """
-    words = remembered_words(home, manifest)
-    mel_network = load_mel_autoencoder(home, mel.sha, device)
     rng = np.random.default_rng(seed)
+    learned = lesson(home, manifest, parent, settings.replayed, rng)
+    words = learned.words
+    mel_network = load_mel_autoencoder(home, mel.sha, device)
     torch.manual_seed(seed)
     features = [word.features for word in words]
     frames = torch.tensor([len(word) for word in features], device=device)
@@ -189,6 +203,7 @@ def train_word_autoencoder(
     network.to(device)
     network.fit_scale(torch.cat(voices[0]), frames)
     lengths = network.normal_length(frames)
+    before = _codes_before(home, parent, learned, settings.code).to(device)
     alike = torch.eye(len(words), device=device)
     if settings.likeness_weight:
         alike = torch.from_numpy(likeness(words, rng)).to(device)
@@ -211,11 +226,11 @@ def train_word_autoencoder(
             f"{name}_length_error": off.median().item(),
         }
 
-    trial = Trial(len(words), rng, measure)
+    trial = Trial(learned.chances, rng, measure)
 
     def step(index: int, spent: float) -> dict[str, float]:
         set_rate(optimise, settings.learning_rate, index, spent)
-        picked = torch.from_numpy(rng.choice(trial.words(spent), settings.batch)).to(device)
+        picked = torch.from_numpy(trial.draw(spent, settings.batch)).to(device)
         if settings.likeness_weight:
             picked = _with_likenesses(picked, alike)
         truth = batch(picked, np.zeros(settings.batch, int))
@@ -236,13 +251,18 @@ def train_word_autoencoder(
             again = network.encode(written, steps[picked])
             losses["cycle"] = (again - noisy.detach().clamp(-1, 1)).square().mean()
             weights["cycle"] = settings.cycle_weight
+        old = before[picked].any(dim=1)
+        if settings.kept and old.any():
+            moved = codes[old] - before[picked[old]]
+            losses["moved"] = moved.square().mean()
+            weights["moved"] = settings.kept
         optimise.zero_grad()
         torch.stack([weights[name] * loss for name, loss in losses.items()]).sum().backward()
         nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
         optimise.step()
         return {name: loss.item() for name, loss in losses.items()}
 
-    history = run(MODEL, step, settings.budget, settings.batch, report)
+    history = run(MODEL, step, settings.budget.of(learned.new), settings.batch, report)
     some = rng.permutation(len(words))[:MOST_MEASURED]
     metrics = {**history.metrics(), **trial.figures, **measure(some, "seen")}
     card = Card(

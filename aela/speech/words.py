@@ -1,6 +1,8 @@
 """The remembered words as features, ready to learn from."""
 
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,9 @@ import pyarrow as pa
 from scipy.signal import resample_poly
 
 from aela.capture import SAMPLE_RATE_HZ
-from aela.memory.manifest import EmptyMemory, Manifest, rows
+from aela.learning import rounds
+from aela.learning.checkpoints import Checkpoint
+from aela.memory.manifest import EmptyMemory, Entry, Manifest, rows
 from aela.memory.store import from_flac
 from aela.speech.mel import log_mel
 from aela.storage import Home
@@ -58,13 +62,57 @@ def remembered_words(home: Home, manifest: Manifest) -> list[Word]:
     Raises:
         EmptyMemory: it holds fewer than two.
     """
-    words = [
-        _word(video, clip)
-        for video, clips in rows(home, manifest, "clip", COLUMNS)
-        for clip in clips.to_pylist()
-    ]
+    words = [word for entry in manifest.entries for word in _words(home, entry)]
     if len(words) < 2:
         raise EmptyMemory(
             f"Memory holds {len(words)} spoken words; record at least two to learn from."
         )
     return words
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """The words of one training, new ones first.
+
+    Attributes:
+        words: what is learned from.
+        chances: float [words], how likely each is drawn into a batch.
+        new: how many are new; all of them without a parent.
+        places: the entry and the number among its clips of each old word, in order.
+    """
+
+    words: list[Word]
+    chances: np.ndarray
+    new: int
+    places: list[tuple[Entry, int]]
+
+
+def lesson(
+    home: Home, manifest: Manifest, parent: Checkpoint | None, most: int, rng: np.random.Generator
+) -> Lesson:
+    """All new words of a manifest, and at most so many that `parent` knows, drawn evenly.
+
+    Raises:
+        EmptyMemory: the manifest holds fewer than two words.
+    """
+    if parent is None:
+        words = remembered_words(home, manifest)
+        return Lesson(words, np.full(len(words), 1 / len(words)), len(words), [])
+    known = rounds.known_to(home, parent)
+    words = [w for e in manifest.entries if e not in known for w in _words(home, e)]
+    new = len(words)
+    old = [(e, clip) for e in manifest.entries if e in known for clip in range(e.clips)]
+    drawn = [old[number] for number in rounds.replayed(len(old), most, rng)]
+    for entry, group in itertools.groupby(drawn, key=lambda place: place[0]):
+        of_entry = list(_words(home, entry))
+        words += [of_entry[clip] for _, clip in group]
+    if len(words) < 2:
+        raise EmptyMemory("There are no two words to learn from; record some more.")
+    chances = rounds.balanced(np.arange(new), np.arange(new, len(words)))
+    return Lesson(words, chances, new, drawn)
+
+
+def _words(home: Home, entry: Entry) -> Iterator[Word]:
+    for video, clips in rows(home, Manifest((entry,)), "clip", COLUMNS):
+        for clip in clips.to_pylist():
+            yield _word(video, clip)

@@ -73,10 +73,13 @@ class ImageEncoder(torch.nn.Module):
             pictures = look(frames.slice(start, FRAMES_AT_ONCE), self.settings)
             if not len(pictures):
                 continue
-            features = self.features(pictures.to(self.mean.device))
-            whitened = F.normalize((features - self.mean) @ self.whitening, dim=1)
-            parts.append(whitened.cpu().numpy())
+            embedded = self.embedding(self.features(pictures.to(self.mean.device)))
+            parts.append(embedded.cpu().numpy())
         return np.concatenate(parts)
+
+    def embedding(self, features: torch.Tensor) -> torch.Tensor:
+        """Features [n, features] whitened: unit vectors [n, embedding]."""
+        return F.normalize((features - self.mean) @ self.whitening, dim=1)
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
         """Features before whitening, [n, features], of uint8 [n, 4, s, s] from `looked_at`.

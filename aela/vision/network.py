@@ -99,16 +99,27 @@ class Network(nn.Module):
         The last stage describes the thing as a whole. The earlier ones, averaged over the figure,
         describe its parts, which stay the same when something covers the others.
         """
-        if self.described_by == "head":
-            return self(pictures)
-        *parts, whole = self._maps(pictures)
-        features = [F.normalize(whole.mean(dim=(2, 3)), dim=1)]
-        if self.described_by == "all stages":
-            for part in parts:
-                weight = F.adaptive_avg_pool2d(pictures[:, 3:], (part.shape[2], part.shape[3]))
-                features.append(F.normalize((part * weight).sum(dim=(2, 3)), dim=1))
-        return torch.cat(features, dim=1)
+        return self._described(self._maps(pictures), pictures)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """float [n, 4, s, s] in [0, 1] to what SwAV compares: unit vectors [n, embedding]."""
-        return F.normalize(self.head(self._maps(pictures)[-1].float().mean(dim=(2, 3))), dim=1)
+        return self._projected(self._maps(pictures))
+
+    def both(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `forward` and what `describe` say, at the price of one."""
+        maps = self._maps(pictures)
+        return self._projected(maps), self._described(maps, pictures)
+
+    def _projected(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        return F.normalize(self.head(maps[-1].float().mean(dim=(2, 3))), dim=1)
+
+    def _described(self, maps: list[torch.Tensor], pictures: torch.Tensor) -> torch.Tensor:
+        if self.described_by == "head":
+            return self._projected(maps)
+        *parts, whole = maps
+        features = [F.normalize(whole.float().mean(dim=(2, 3)), dim=1)]
+        if self.described_by == "all stages":
+            for part in parts:
+                weight = F.adaptive_avg_pool2d(pictures[:, 3:], (part.shape[2], part.shape[3]))
+                features.append(F.normalize((part.float() * weight).sum(dim=(2, 3)), dim=1))
+        return torch.cat(features, dim=1)

@@ -15,8 +15,8 @@ class ImageEncoderSettings:
     Raises ValueError, in one sentence, when a value lies outside its range.
     """
 
-    budget: Budget = field(default_factory=lambda: Budget(steps=1500))
-    """Gradient steps of the encoder, or fewer when the minutes run out first."""
+    budget: Budget = field(default_factory=lambda: Budget(steps=1500, rows=600))
+    """Gradient steps of the encoder for so many new frames, or fewer when the minutes run out."""
 
     look: Literal["whole", "thing"] = "thing"
     """What is embedded: the whole frame, or what `aela.vision.gaze` takes for the thing."""
@@ -75,7 +75,16 @@ class ImageEncoderSettings:
     """Of AdamW (0 to 1)."""
 
     frames_most: int = 6000
-    """Frames loaded at most, drawn evenly over the videos (8 to 1,000,000)."""
+    """New frames loaded at most, drawn evenly from memory (8 to 1,000,000)."""
+
+    replayed: int = 600
+    """Old frames loaded at most by a training that goes on from a parent (0 to 1,000,000)."""
+
+    kept: float = 1.0
+    """Weight of staying with what the parent says of old frames: distillation (0 to 100)."""
+
+    aligned: bool = True
+    """Turn the embeddings to lie as the parent's did, so that old ones stay of use."""
 
     def __post_init__(self) -> None:
         ranges = {
@@ -93,6 +102,8 @@ class ImageEncoderSettings:
             "learning_rate": (1e-6, 1),
             "weight_decay": (0, 1),
             "frames_most": (8, 1_000_000),
+            "replayed": (0, 1_000_000),
+            "kept": (0, 100),
         }
         check_ranges(self, ranges)
         if self.prototypes is not None and not 2 <= self.prototypes <= 100_000:
@@ -104,7 +115,7 @@ class ImageEncoderSettings:
         """Whether weights trained with one fit the other."""
         return all(
             getattr(self, name) == getattr(other, name)
-            for name in ("network", "described_by", "embedding", "centred")
+            for name in ("network", "described_by", "embedding")
         )
 
     def prototypes_for(self, frames: int) -> int:
@@ -130,7 +141,7 @@ ARTICLE = ImageEncoderSettings(
 DEFAULT = ImageEncoderSettings()
 """About eight minutes on two CPU cores."""
 
-QUICK = ImageEncoderSettings(budget=Budget(steps=350))
+QUICK = ImageEncoderSettings(budget=Budget(steps=350, rows=200))
 """About two minutes on two CPU cores, for a demonstration."""
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
-from aela.learning import checkpoints, loop
+from aela.learning import checkpoints, embeddings, loop, rounds
 from aela.learning.checkpoints import Card, Checkpoint
 from aela.learning.loop import Report, silent
 from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.memory.cache import Cache, Rows, Wanted
-from aela.memory.manifest import EmptyMemory, Manifest
+from aela.memory.manifest import EmptyMemory, Entry, Manifest
 from aela.storage import Home
 from aela.vision.encoder import FRAMES_AT_ONCE, ImageEncoder, middle, untrained_image_encoder
 from aela.vision.network import Network
@@ -50,7 +50,8 @@ def train_image_encoder(
     Equal seeds give equal checkpoints on one machine, as long as the budget ends by steps.
 
     Args:
-        parent: a checkpoint whose weights are the starting point.
+        parent: a checkpoint whose weights are the starting point, from which a round goes on (see
+            `aela.learning.rounds`): old frames are those whose embeddings by it are on disk.
 
     A training that collapses early starts again with `centred` embeddings, as its card then tells.
 
@@ -71,14 +72,14 @@ def train_image_encoder(
         )
     start = checkpoints.weights(home, MODEL, parent.sha) if parent else None
     with torch.random.fork_rng(devices=[]):
-        frames = _load(home, manifest, settings, seed)
+        frames = _load(home, manifest, settings, seed, parent)
         try:
             encoder, history, metrics = _learn(frames, settings, seed, device, report, start)
         except _Collapse:
             # Things of one style look alike to a fresh network: hold their embeddings apart.
-            settings, parent = dataclasses.replace(settings, centred=True), None
-            encoder, history, metrics = _learn(frames, settings, seed, device, report)
-        metrics |= _fit_whitening(encoder, frames.pictures, device)
+            settings = dataclasses.replace(settings, centred=True)
+            encoder, history, metrics = _learn(frames, settings, seed, device, report, start)
+        metrics |= _fit_whitening(encoder, frames, device)
     card = Card(
         model=MODEL,
         settings=checkpoints.settings_dict(settings),
@@ -99,7 +100,7 @@ def save_untrained(
     Like a trained one it is whitened on memory, so that learned weights are all it lacks.
     """
     encoder = untrained_image_encoder(settings, seed)
-    metrics = _fit_whitening(encoder, _load(home, manifest, settings, seed).pictures, "cpu")
+    metrics = _fit_whitening(encoder, _load(home, manifest, settings, seed), "cpu")
     card = Card(
         model=MODEL,
         settings=checkpoints.settings_dict(settings),
@@ -120,6 +121,12 @@ class Frames:
     """int64 [n], the number of the video."""
     times_s: torch.Tensor
     """float64 [n], seconds in the video."""
+    old: torch.Tensor
+    """bool [n], whether a parent knows the frame; all False without one."""
+    before: torch.Tensor
+    """float32 [n, embedding], what the parent says of old frames; zeros for the others."""
+    new: int
+    """The number of new frames in memory, of which these are the ones loaded."""
 
     def companion(self, row: int, within_s: float, random: torch.Generator) -> int:
         """A random frame of the same video, at most so many seconds away: the thing turned."""
@@ -128,22 +135,56 @@ class Frames:
         return int(rows[torch.randint(len(rows), (), generator=random)])
 
 
-def _load(home: Home, manifest: Manifest, settings: ImageEncoderSettings, seed: int) -> Frames:
-    """What is looked at in at most `settings.frames_most` frames, drawn evenly from the videos."""
+def _load(
+    home: Home,
+    manifest: Manifest,
+    settings: ImageEncoderSettings,
+    seed: int,
+    parent: Checkpoint | None = None,
+) -> Frames:
+    """What is looked at in new frames, and in some old ones, drawn evenly from memory."""
     random = np.random.default_rng(seed)
-    share = min(1.0, settings.frames_most / manifest.frames)
-    of = {entry.video: entry for entry in manifest.entries}
     made, side_px = made_of(settings), kept_px(settings)
-    wanted, videos, times = [], [], []
-    for number, (video, table) in enumerate(manifests.rows(home, manifest, "frame", ["time_s"])):
-        kept = random.choice(len(table), max(1, round(share * len(table))), replace=False)
-        kept = np.sort(kept)
-        look = partial(_look, home, video, settings)
-        wanted.append(Wanted(of[video].content, len(table), kept, made, look))
-        videos.append(torch.full((len(kept),), number))
-        times.append(torch.tensor(table["time_s"].to_numpy()[kept]))
-    pictures = Cache.of(home).load(wanted, (4, side_px, side_px))
-    return Frames(pictures, torch.cat(videos), torch.cat(times))
+    known = rounds.known_to(home, parent)
+    new = [entry for entry in manifest.entries if entry not in known]
+    old = [entry for entry in manifest.entries if entry in known]
+    drawn = [*_drawn(new, settings.frames_most, random), *_drawn(old, settings.replayed, random)]
+    wanted, videos, times, before = [], [], [], []
+    for number, (entry, rows) in enumerate(drawn):
+        look = partial(_look, home, entry.video, settings)
+        wanted.append(Wanted(entry.content, entry.frames, rows, made, look))
+        videos.append(torch.full((len(rows),), number))
+        manifests.check(home, entry)
+        table = store.read_frames(home, entry.video, ["time_s"])
+        times.append(torch.tensor(table["time_s"].to_numpy()[rows]))
+        said = None
+        if parent and entry in known:
+            said = embeddings.find(home, parent.sha, entry)
+        nothing = torch.zeros(len(rows), settings.embedding)
+        before.append(nothing if said is None else torch.from_numpy(said[rows]))
+    said = torch.cat(before)
+    return Frames(
+        Cache.of(home).load(wanted, (4, side_px, side_px)),
+        torch.cat(videos),
+        torch.cat(times),
+        said.any(dim=1),
+        said,
+        sum(entry.frames for entry in new),
+    )
+
+
+def _drawn(
+    entries: list[Entry], most: int, random: np.random.Generator
+) -> list[tuple[Entry, np.ndarray]]:
+    """At most so many frames of all entries, drawn evenly: the rows of each that has any."""
+    ends = np.cumsum([entry.frames for entry in entries])
+    rows = rounds.replayed(int(ends[-1]) if len(ends) else 0, most, random)
+    of = np.searchsorted(ends, rows, side="right")
+    return [
+        (entry, rows[of == number] - (ends[number] - entry.frames))
+        for number, entry in enumerate(entries)
+        if (of == number).any()
+    ]
 
 
 def _look(home: Home, video: str, settings: ImageEncoderSettings, rows: np.ndarray) -> np.ndarray:
@@ -158,14 +199,26 @@ def _parts(pictures: np.ndarray | Rows) -> Iterator[torch.Tensor]:
         yield torch.from_numpy(pictures[start : start + FRAMES_AT_ONCE])
 
 
-def _batches(n: int, batch: int, random: torch.Generator) -> Iterator[torch.Tensor]:
-    """Endless row numbers [batch]: each pass sees every frame once, the videos mixed."""
-    left = torch.zeros(0, dtype=torch.long)
+def _passes(rows: torch.Tensor, batch: int, random: torch.Generator) -> Iterator[torch.Tensor]:
+    """Endless batches of row numbers: each pass sees every row once, the videos mixed."""
+    left = rows[:0]
     while True:
         while len(left) < batch:
-            left = torch.cat([left, torch.randperm(n, generator=random)])
+            left = torch.cat([left, rows[torch.randperm(len(rows), generator=random)]])
         yield left[:batch]
         left = left[batch:]
+
+
+def _batches(old: torch.Tensor, batch: int, random: torch.Generator) -> Iterator[torch.Tensor]:
+    """Endless batches of row numbers, of which new ones have their share, however few they are."""
+    rows = torch.arange(len(old))
+    share = round(rounds.NEW_SHARE * batch)
+    if not old.any() or (~old).sum() >= rounds.NEW_SHARE * len(old) or not (~old).any():
+        yield from _passes(rows, batch, random)
+    new = _passes(rows[~old], share, random)
+    replayed = _passes(rows[old], batch - share, random)
+    for few, many in zip(new, replayed, strict=True):
+        yield torch.cat([few, many])
 
 
 class _Collapse(Exception):
@@ -187,8 +240,11 @@ class Training:
         self.frames, self.settings, self.device = frames, settings, device
         self.encoder = ImageEncoder(settings)
         if start is not None:
-            self.encoder.load_state_dict(start)
-        self.network = self.encoder.to(device).network
+            # Where only one of the two is `centred`, statistics of batches begin anew.
+            own = self.encoder.state_dict()
+            self.encoder.load_state_dict({name: start.get(name, own[name]) for name in own})
+        self.encoder.to(device)
+        self.network = self.encoder.network
         n = len(frames.pictures)
         self.number = settings.prototypes_for(n)
         self.prototypes = Prototypes(settings.embedding, self.number).to(device)
@@ -203,10 +259,13 @@ class Training:
         self.random = torch.Generator().manual_seed(seed)
         self.view = Views(settings, torch.Generator(device).manual_seed(seed))
         self.batch = min(settings.batch, n)
-        self.batches = _batches(n, self.batch, self.random)
+        if start is not None:
+            self._place_prototypes()
+        self.batches = _batches(frames.old, self.batch, self.random)
 
-    def views(self) -> torch.Tensor:
-        """Two views of each frame of the next batch, float [2 x batch, 4, s, s], first ones first.
+    def views(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Two views of each frame of the next batch, float [2 x batch, 4, s, s], first ones first,
+        and which frames they are, int [2 x batch].
 
         Half of the second ones show what was seen shortly before or after.
         """
@@ -216,16 +275,23 @@ class Training:
         for place in torch.nonzero(drawn)[:, 0]:
             row = int(first[place])
             second[place] = self.frames.companion(row, self.settings.second_view_s, self.random)
-        pictures = torch.from_numpy(self.frames.pictures[torch.cat([first, second]).numpy()])
-        return self.view(pictures.to(self.device) / 255)
+        rows = torch.cat([first, second])
+        pictures = torch.from_numpy(self.frames.pictures[rows.numpy()])
+        return self.view(pictures.to(self.device) / 255), rows
 
-    def learn(self, views: torch.Tensor, spent: float) -> dict[str, float]:
-        """One gradient step; `spent` is the share of the training that is over."""
+    def learn(self, views: torch.Tensor, rows: torch.Tensor, spent: float) -> dict[str, float]:
+        """One gradient step on what `views` gives; `spent` is the share of the training that is
+        over."""
         settings = self.settings
         self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * loop.one_cycle(spent, WARM_UP)
-        one, other = self.network(views).chunk(2)
+        old = self.frames.old[rows] if settings.kept else torch.zeros(len(rows), dtype=torch.bool)
+        if old.any():
+            compared, features = self.network.both(views)
+        else:
+            compared, features = self.network(views), views[:0]
+        one, other = compared.chunk(2)
         loss, facts = swav_loss(
             (one, other),
             self.prototypes,
@@ -234,6 +300,12 @@ class Training:
             epsilon=settings.epsilon,
             iterations=settings.sinkhorn_iterations,
         )
+        if old.any():
+            said = self.encoder.embedding(features[old.to(self.device)])
+            before = self.frames.before[rows[old]].to(self.device)
+            moved = 1 - (said * before).sum(dim=1).mean()
+            loss = loss + settings.kept * moved
+            facts["moved"] = float(moved.detach())
         self.optimizer.zero_grad()
         loss.backward()
         if spent < settings.frozen_share:
@@ -241,6 +313,17 @@ class Training:
         self.optimizer.step()
         self.average.update_parameters(self.network)
         return {"loss": float(loss.detach()), **facts}
+
+    @torch.no_grad()
+    def _place_prototypes(self) -> None:
+        """Begin with prototypes where frames are: a network that has learned keeps its order."""
+        rows = torch.randperm(len(self.frames.pictures), generator=self.random)[: self.number]
+        self.network.eval()
+        seen = [
+            self.network(middle(part.float() / 255, 1.0, self.settings.input_px).to(self.device))
+            for part in _parts(self.frames.pictures[rows.numpy()])
+        ]
+        self.prototypes.vectors.copy_(torch.cat(seen))
 
 
 def _learn(
@@ -255,13 +338,13 @@ def _learn(
     chance = math.log(training.number)
 
     def step(index: int, spent: float) -> dict[str, float]:
-        facts = training.learn(training.views(), spent)
+        facts = training.learn(*training.views(), spent)
         alike = facts["entropy"] > COLLAPSED * chance
         if alike and spent > COLLAPSED_BY and not settings.centred:
             raise _Collapse
         return facts
 
-    history = loop.run(MODEL, step, settings.budget, training.batch, report)
+    history = loop.run(MODEL, step, settings.budget.of(frames.new), training.batch, report)
     network = training.network
     network.load_state_dict(training.average.module.state_dict())
     used = _prototypes_used(network, training.prototypes, frames.pictures, settings, device)
@@ -299,26 +382,35 @@ def _prototypes_used(
 
 
 @torch.no_grad()
-def _fit_whitening(
-    encoder: ImageEncoder, pictures: np.ndarray | Rows, device: str
-) -> dict[str, float]:
+def _fit_whitening(encoder: ImageEncoder, frames: Frames, device: str) -> dict[str, float]:
     """Fit the embedding to memory: main directions of the features, each scaled to equal spread.
 
-    What the head says is taken as it is.
+    Then it is turned so that old frames lie as near as can be to where they lay before, which
+    changes no distance between embeddings (orthogonal Procrustes: Schönemann 1966). What the head
+    says is taken as it is.
 
     Returns the `effective_rank` of the features, the exponential of the entropy of the covariance's
-    eigenvalues (Roy and Vetterli 2007): 1 after a collapse.
+    eigenvalues (Roy and Vetterli 2007): 1 after a collapse; and how near old frames lie to where
+    they lay, `kept`, a mean cosine.
     """
-    features = torch.cat([encoder.features(part.to(device)) for part in _parts(pictures)]).cpu()
+    parts = _parts(frames.pictures)
+    features = torch.cat([encoder.features(part.to(device)) for part in parts]).cpu()
     mean = features.mean(dim=0)
     covariance = (features - mean).T @ (features - mean) / len(features)
     values, vectors = torch.linalg.eigh(covariance)  # in rising order
     values = values.clamp(min=0)
     shares = values / values.sum().clamp(min=1e-12)
     scale = (values + WHITENING_FLOOR * values.mean()).clamp(min=1e-12).rsqrt()
-    rank = {"effective_rank": float(torch.xlogy(shares, shares).sum().neg().exp())}
-    if encoder.settings.described_by == "head":
-        return rank
-    encoder.mean.copy_(mean)
-    encoder.whitening.copy_((vectors * scale)[:, -encoder.settings.embedding :])
-    return rank
+    metrics = {"effective_rank": float(torch.xlogy(shares, shares).sum().neg().exp())}
+    settings, old, before = encoder.settings, frames.old, frames.before[frames.old]
+    if settings.described_by != "head":
+        encoder.mean.copy_(mean)
+        encoder.whitening.copy_((vectors * scale)[:, -settings.embedding :])
+        if settings.aligned and old.any():
+            now = encoder.embedding(features[old].to(device)).cpu()
+            left, _, right = torch.linalg.svd(now.T @ before)
+            encoder.whitening.copy_(encoder.whitening @ (left @ right).to(device))
+    if old.any():
+        now = encoder.embedding(features[old].to(device)).cpu()
+        metrics["kept"] = float((now * before).sum(dim=1).mean())
+    return metrics

@@ -1,0 +1,44 @@
+"""A round: a training that goes on from its parent, on what is new and on a share of what is old.
+
+What a round costs depends on what is new: old rows are replayed in a bounded number, drawn evenly
+from memory, and half of each batch is new however little that is (experience replay: Rolnick et al.
+2019, "Experience Replay for Continual Learning").
+"""
+
+import numpy as np
+
+from aela.learning.checkpoints import Checkpoint
+from aela.memory import manifest as manifests
+from aela.memory.manifest import Entry, Manifest
+from aela.storage import Home
+
+NEW_SHARE = 0.5  # of a batch, at least; the rest is old
+
+
+def known_to(home: Home, parent: Checkpoint | None) -> frozenset[Entry]:
+    """The entries of the memory that a checkpoint was trained on; none for None."""
+    return frozenset(manifests.read(home, parent.card.manifest).entries if parent else ())
+
+
+def new_in(manifest: Manifest, known: frozenset[Entry]) -> Manifest:
+    """What of a manifest is not known yet."""
+    return Manifest(tuple(entry for entry in manifest.entries if entry not in known))
+
+
+def replayed(rows: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Which of so many old rows are replayed, at most `most`: int [n], rising."""
+    return np.sort(rng.choice(rows, min(rows, most), replace=False))
+
+
+def balanced(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """How likely each row is drawn, so that new ones make up their share: float [n], sums to 1.
+
+    Args:
+        new, old: row numbers, together 0 to n - 1; each row counts the same where one is empty or
+            where new ones have their share anyway.
+    """
+    chances = np.ones(len(new) + len(old))
+    if len(new) and len(old) and len(new) < NEW_SHARE * len(chances):
+        chances[new] = NEW_SHARE / len(new)
+        chances[old] = (1 - NEW_SHARE) / len(old)
+    return chances / chances.sum()
