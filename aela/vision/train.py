@@ -11,6 +11,7 @@ import torch
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from aela.learning import checkpoints, loop
+from aela.learning.bookmark import Bookmark, Part
 from aela.learning.checkpoints import Card, Checkpoint
 from aela.learning.loop import Report, silent
 from aela.memory import manifest as manifests
@@ -70,25 +71,32 @@ def train_image_encoder(
             "train a new one without a parent."
         )
     start = checkpoints.weights(home, MODEL, parent.sha) if parent else None
-    with torch.random.fork_rng(devices=[]):
-        frames = _load(home, manifest, settings, seed)
-        try:
-            encoder, history, metrics = _learn(frames, settings, seed, device, report, start)
-        except _Collapse:
-            # Things of one style look alike to a fresh network: hold their embeddings apart.
-            settings, parent = dataclasses.replace(settings, centred=True), None
-            encoder, history, metrics = _learn(frames, settings, seed, device, report)
-        metrics |= _fit_whitening(encoder, frames.pictures, device)
     card = Card(
         model=MODEL,
         settings=checkpoints.settings_dict(settings),
         seed=seed,
         manifest=manifest.sha,
         parent=parent.sha if parent else None,
-        metrics=metrics,
-        curve=history.points(),
     )
-    return checkpoints.save(home, card, encoder.state_dict())
+    first, second = (Bookmark(home, card, device, attempt) for attempt in (1, 2))
+    with torch.random.fork_rng(devices=[]):
+        frames = _load(home, manifest, settings, seed)
+        try:
+            if second.exists():
+                raise _Collapse
+            encoder, history, metrics = _learn(frames, settings, seed, device, report, first, start)
+        except _Collapse:
+            # Things of one style look alike to a fresh network: hold their embeddings apart.
+            settings = dataclasses.replace(settings, centred=True)
+            encoder, history, metrics = _learn(frames, settings, seed, device, report, second)
+            of_second = checkpoints.settings_dict(settings)
+            card = dataclasses.replace(card, settings=of_second, parent=None)
+        metrics |= _fit_whitening(encoder, frames.pictures, device)
+    card = dataclasses.replace(card, metrics=metrics, curve=history.points())
+    checkpoint = checkpoints.save(home, card, encoder.state_dict())
+    for bookmark in (first, second):
+        bookmark.delete()
+    return checkpoint
 
 
 def save_untrained(
@@ -158,14 +166,24 @@ def _parts(pictures: np.ndarray | Rows) -> Iterator[torch.Tensor]:
         yield torch.from_numpy(pictures[start : start + FRAMES_AT_ONCE])
 
 
-def _batches(n: int, batch: int, random: torch.Generator) -> Iterator[torch.Tensor]:
+class Batches:
     """Endless row numbers [batch]: each pass sees every frame once, the videos mixed."""
-    left = torch.zeros(0, dtype=torch.long)
-    while True:
-        while len(left) < batch:
-            left = torch.cat([left, torch.randperm(n, generator=random)])
-        yield left[:batch]
-        left = left[batch:]
+
+    def __init__(self, n: int, batch: int, random: torch.Generator) -> None:
+        self.n, self.batch, self.random = n, batch, random
+        self.left = torch.zeros(0, dtype=torch.long)
+
+    def __next__(self) -> torch.Tensor:
+        while len(self.left) < self.batch:
+            self.left = torch.cat([self.left, torch.randperm(self.n, generator=self.random)])
+        rows, self.left = self.left[: self.batch], self.left[self.batch :]
+        return rows
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return {"left": self.left}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        self.left = state["left"]
 
 
 class _Collapse(Exception):
@@ -203,7 +221,22 @@ class Training:
         self.random = torch.Generator().manual_seed(seed)
         self.view = Views(settings, torch.Generator(device).manual_seed(seed))
         self.batch = min(settings.batch, n)
-        self.batches = _batches(n, self.batch, self.random)
+        self.batches = Batches(n, self.batch, self.random)
+
+    def parts(self) -> dict[str, Part]:
+        """All that a step changes."""
+        one, other = self.queues
+        return {
+            "network": self.network,
+            "prototypes": self.prototypes,
+            "optimizer": self.optimizer,
+            "average": self.average,
+            "queue": one,
+            "other_queue": other,
+            "random": self.random,
+            "view_random": self.view.random,
+            "batches": self.batches,
+        }
 
     def views(self) -> torch.Tensor:
         """Two views of each frame of the next batch, float [2 x batch, 4, s, s], first ones first.
@@ -249,9 +282,11 @@ def _learn(
     seed: int,
     device: str,
     report: Report,
+    bookmark: Bookmark,
     start: dict[str, torch.Tensor] | None = None,
 ) -> tuple[ImageEncoder, loop.History, dict[str, float]]:
     training = Training(frames, settings, seed, device, start)
+    bookmark.hold(**training.parts())
     chance = math.log(training.number)
 
     def step(index: int, spent: float) -> dict[str, float]:
@@ -261,7 +296,7 @@ def _learn(
             raise _Collapse
         return facts
 
-    history = loop.run(MODEL, step, settings.budget, training.batch, report)
+    history = loop.run(MODEL, step, settings.budget, training.batch, report, bookmark)
     network = training.network
     network.load_state_dict(training.average.module.state_dict())
     used = _prototypes_used(network, training.prototypes, frames.pictures, settings, device)
