@@ -84,7 +84,8 @@ def forget(home: Home, video: str, step: Callable[[str], None] = lambda name: No
 
     Its own file, rows, rejections, embeddings, predictions and cached pictures go, the bookmarks of
     unfinished trainings on it, and what shows its moments elsewhere: spoken videos whose
-    predictions lean on it, and reports of generations that learned from it. Predictions of other videos stay, and so do manifests.
+    predictions lean on it, and reports of generations that learned from it. Predictions of other
+    videos stay, and so do manifests.
 
     Args:
         video: its whole key.

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,13 @@ from aela.learning.checkpoints import TRAINED, Card, Checkpoint
 from aela.learning.loop import Budget, run
 from aela.memory import manifest as manifests
 from aela.memory.forget import forget
-from aela.memory.manifest import Manifest
 from aela.speech.mel_autoencoder import train_mel_autoencoder
 from aela.speech.settings import QUICK_MEL, QUICK_WORD
 from aela.speech.word_autoencoder import train_word_autoencoder
 from aela.storage import Home
 from aela.vision.decoder import train_image_decoder
 from aela.vision.settings import DEFAULT, ImageDecoderSettings
-from aela.vision.train import save_untrained, train_image_encoder
+from aela.vision.train import train_image_encoder
 
 Life = Any  # the home that the fixture `life` makes
 Train = Callable[..., Checkpoint]  # seed=, ... -> what was learned
@@ -47,6 +48,8 @@ READ = replace(QUICK_WORD, budget=BUDGET, size=16, batch=8, other_voices=1)
 JOIN = AssociatorSettings(budget=BUDGET, width=16, batch=8, candidates=4)
 DRAW = ImageDecoderSettings(budget=BUDGET, batch=4)
 
+save = Bookmark.save
+
 
 class Killed(Exception):
     """As by a signal: nothing of the training is left but what was written."""
@@ -57,13 +60,13 @@ def killed_in(step: int) -> Iterator[None]:
     """End the training in the middle of a step, counted from its start or where it goes on."""
     left = step
 
-    def count(*_: Any) -> None:
+    def stepped(*_: Any) -> None:
         nonlocal left
         left -= 1
         if left < 0:
             raise Killed
 
-    hook = register_optimizer_step_post_hook(count)
+    hook = register_optimizer_step_post_hook(stepped)
     try:
         yield
     finally:
@@ -74,7 +77,7 @@ def killed_in(step: int) -> Iterator[None]:
 def _now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bookmark is written after every third step."""
     monkeypatch.setenv(SAVE_EVERY, "0")
-    save, calls = Bookmark.save, iter(range(1_000_000))
+    calls = count()
     monkeypatch.setattr(Bookmark, "save", lambda self: next(calls) % 3 or save(self))
 
 
@@ -85,8 +88,8 @@ def trains(life: Life) -> dict[str, Train]:
     for number in range(2, VIDEOS):
         life.remember(f"thing{number}", "learn")
     manifest = manifests.take(home)
-    mel = train_mel_autoencoder(home, manifest, replace(HEAR, budget=Budget(1)), seed=0)
-    sight = save_untrained(home, manifest, SEE, seed=0)
+    card = Card("image_encoder", checkpoints.settings_dict(SEE), 0, manifest.sha)
+    sight = checkpoints.save(home, card, {})
     words = checkpoints.save(home, Card("word_autoencoder", {}, 0, manifest.sha), {})
     rng = np.random.default_rng(0)
     for entry in manifest.entries:
@@ -94,11 +97,16 @@ def trains(life: Life) -> dict[str, Train]:
             values = embeddings.unit(rng.normal(size=shape))
             embeddings.write(home, made.sha, entry.video, entry.content, values, sense)
     pairs = make_pairs(home, manifest, sight, words, 2.0)
+
+    @cache
+    def mel() -> Checkpoint:
+        return train_mel_autoencoder(home, manifest, replace(HEAR, budget=Budget(1)), seed=0)
+
     return {
         "image_encoder": lambda **more: train_image_encoder(home, manifest, SEE, **more),
         "mel_autoencoder": lambda **more: train_mel_autoencoder(home, manifest, HEAR, **more),
         "word_autoencoder": lambda **more: train_word_autoencoder(
-            home, manifest, mel, READ, **more
+            home, manifest, mel(), READ, **more
         ),
         "associator": lambda **more: train_associator(
             home, manifest, sight, words, pairs, JOIN, **more
@@ -135,7 +143,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_weights(
     assert unfinished(life.home, model) == []
 
 
-@pytest.mark.parametrize("step", range(1, 2 * STEPS, 5))
+@pytest.mark.parametrize("step", [2, 5, 13])  # It collapses in the fourth and begins again.
 def test_a_training_that_collapses_is_killed_before_and_after(
     life: Life, trains: dict[str, Train], step: int, monkeypatch: pytest.MonkeyPatch
 ):
@@ -143,9 +151,8 @@ def test_a_training_that_collapses_is_killed_before_and_after(
     train = trains["image_encoder"]
     whole = train(seed=1)
     assert whole.card.settings["centred"]
-    if step < STEPS + 3:  # Afterwards it is over: three steps until it collapses, and all others.
-        killed(train, step)
-    if step > 6:
+    killed(train, step)
+    if step == 13:
         monkeypatch.setattr("aela.vision.train.COLLAPSED", 1.0)  # It is known to have collapsed.
     assert train(seed=1).sha == whole.sha
     assert unfinished(life.home, "image_encoder") == []
@@ -166,13 +173,13 @@ def test_seconds_and_minutes_go_on_where_they_were(home: Home):
             history = run("associator", step, Budget(10_000, 1 / 60), 1, bookmark=bookmark)
         except Killed:
             return seen
-        assert 1 <= history.reports[-1].elapsed_s < 1.2
+        assert 1 <= history.reports[-1].elapsed_s < 3
         assert history.reports[0].losses == {"loss": 1.0}
         return seen
 
     before = training(until=40)
     after = training(until=10_000)
-    assert before[-4] < after[0] <= before[-1] + 0.02
+    assert before[-4] < after[0] <= before[-1] + 0.2
     assert after[-1] < 1
 
 
@@ -194,11 +201,6 @@ def _cut(data: bytes) -> bytes:
 
 def _flipped(data: bytes) -> bytes:
     return data[:-5] + bytes([data[-5] ^ 1]) + data[-4:]
-
-
-def _of_another_layout(data: bytes) -> bytes:
-    """As sound as one of another version of the network."""
-    return data
 
 
 @pytest.mark.parametrize("damage", [_cut, _flipped, lambda data: b"", lambda data: b"notes"])
@@ -242,7 +244,7 @@ def test_a_bookmark_of_another_training_or_another_network_is_passed_over(
         bookmark.hold(chance=chance, network=network)
         assert not bookmark.load()
         assert torch.equal(network.weight, made) and chance.integers(1000) == 850
-        Bookmark.save(bookmark)
+        save(bookmark)
     assert "does not fit" in caplog.text
 
 
@@ -256,7 +258,7 @@ def test_a_full_disk_stops_no_training(
     whole, fsync = train(seed=1), os.fsync
 
     def full(handle: int) -> None:
-        if "unfinished" in os.readlink(f"/proc/self/fd/{handle}"):
+        if "unfinished" in str(Path(f"/proc/self/fd/{handle}").readlink()):
             raise OSError(errno.ENOSPC, "No space left on device")
         fsync(handle)
 
@@ -280,20 +282,23 @@ def test_a_training_that_diverged_starts_anew(home: Home):
     assert reached == [*range(8), *range(12)]
 
 
+def aged(path: Path, days: float) -> Path:
+    then = time.time() - 86_400 * days
+    os.utime(path, (then, then))
+    return path
+
+
 def test_bookmarks_that_nobody_went_on_with_are_deleted(home: Home):
     def left(seed: int, days: float) -> Path:
         bookmark = Bookmark(home, Card("associator", {}, seed, "m"), "cpu")
-        Bookmark.save(bookmark)
-        Bookmark.save(bookmark)
-        Bookmark.save(bookmark)
+        save(bookmark)
         path = Path(str(bookmark.path))
-        os.utime(path, (time.time() - 86_400 * days,) * 2)
-        return path
+        return aged(path, days)
 
     old, *recent = (left(seed, days) for seed, days in enumerate((4, 0.1, 0.2, 0.3, 0.4)))
     half = recent[0].with_name(f".{old.name}.part")
     half.write_bytes(b"half")
-    os.utime(half, (time.time() - 86_400 * 4,) * 2)
+    aged(half, 4)
     Bookmark(home, Card("associator", {}, 9, "m"), "cpu").load()
     assert unfinished(home, "associator") == sorted(recent[: bookmarks.KEPT])
 
@@ -303,10 +308,7 @@ def test_forgetting_a_video_deletes_what_began_to_learn_from_it(
 ):
     killed(trains["image_encoder"], 7)
     killed(trains["word_autoencoder"], 7)
-    life.remember("late", "learn")
-    without = manifests.take(life.home)
-    forget(life.home, manifests.take(life.home).entries[0].video)
-    assert without != manifests.take(life.home)
+    forget(life.home, life.cup)
     for model in ("image_encoder", "word_autoencoder"):
         assert unfinished(life.home, model) == []
 
