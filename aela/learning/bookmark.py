@@ -191,10 +191,10 @@ def _packed(value: Any, at: str, tensors: dict[str, torch.Tensor]) -> Any:
     JSON knows only keys that are texts, so that a dict becomes a list of keys and values.
     """
     if isinstance(value, np.ndarray):
-        tensors[at] = torch.from_numpy(value)
+        tensors[at] = torch.from_numpy(value).clone(memory_format=torch.contiguous_format)
         return {"array": at}
     if isinstance(value, torch.Tensor):
-        tensors[at] = value.detach().cpu().contiguous()
+        tensors[at] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         return {"tensor": at, "on_device": value.device.type != "cpu"}
     if isinstance(value, Mapping):
         return {"dict": [[key, _packed(v, f"{at}/{key}", tensors)] for key, v in value.items()]}

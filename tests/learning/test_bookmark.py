@@ -93,9 +93,9 @@ def trains(life: Life) -> dict[str, Train]:
     words = checkpoints.save(home, Card("word_autoencoder", {}, 0, manifest.sha), {})
     rng = np.random.default_rng(0)
     for entry in manifest.entries:
-        for made, sense, shape in ((sight, "frame", (3, 64)), (words, "clip", (2, 6))):
-            values = embeddings.unit(rng.normal(size=shape))
-            embeddings.write(home, made.sha, entry.video, entry.content, values, sense)
+        of = (entry.video, entry.content)
+        embeddings.write(home, sight.sha, *of, embeddings.unit(rng.normal(size=(3, 64))))
+        embeddings.write(home, words.sha, *of, rng.normal(size=(2, 6)), "clip")
     pairs = make_pairs(home, manifest, sight, words, 2.0)
 
     @cache
@@ -156,6 +156,57 @@ def test_a_training_that_collapses_is_killed_before_and_after(
         monkeypatch.setattr("aela.vision.train.COLLAPSED", 1.0)  # It is known to have collapsed.
     assert train(seed=1).sha == whole.sha
     assert unfinished(life.home, "image_encoder") == []
+
+
+class Things:
+    """A part that holds anything."""
+
+    def __init__(self, *things: Any) -> None:
+        self.things = things
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"things": self.things, "by number": dict(enumerate(self.things))}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.things = state["things"]
+        assert list(state["by number"]) == list(range(len(self.things)))
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        None,
+        True,
+        -(2**127),
+        1 / 3,
+        "\u00fc",
+        torch.zeros(0, 64),
+        torch.tensor(True),
+        torch.arange(12).reshape(3, 4)[:1, ::3],
+        torch.arange(6).reshape(2, 3).T,
+        torch.tensor([1.5, float("nan")]).bfloat16(),
+        np.arange(8)[:0],
+        np.arange(8)[::5][:1],
+        np.array([[0.1]]).T,
+    ],
+    ids=str,
+)
+def test_a_bookmark_holds_all_that_states_are_made_of(home: Home, thing: Any):
+    card = Card("associator", {}, 0, "m")
+    written, read = Bookmark(home, card, "cpu"), Bookmark(home, card, "cpu")
+    written.hold(things=Things(thing, [thing, (thing,)]))
+    save(written)
+    found = Things()
+    read.hold(things=found)
+    assert read.load()
+    for one in (found.things[0], found.things[1][1][0]):
+        assert type(one) is type(thing)
+        if isinstance(thing, torch.Tensor):
+            torch.testing.assert_close(one, thing, rtol=0, atol=0, equal_nan=True)
+        elif isinstance(thing, np.ndarray):
+            np.testing.assert_array_equal(one, thing, strict=True)
+        else:
+            assert one == thing
 
 
 def test_seconds_and_minutes_go_on_where_they_were(home: Home):
