@@ -109,6 +109,10 @@ class Home:
     def models(self, model: str) -> UPath:
         return self.all_models / model
 
+    def unfinished(self, model: str) -> UPath:
+        """One bookmark per unfinished training; its name begins with the hash of the manifest."""
+        return self.models(model) / "unfinished"
+
     @property
     def all_embeddings(self) -> UPath:
         return self.root / "embeddings"

@@ -23,8 +23,6 @@ of its means. Each sequence is one JSON file in --out; those that are there are 
 
 import argparse
 import dataclasses
-import json
-import statistics
 import tempfile
 import time
 from collections.abc import Callable

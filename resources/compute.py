@@ -68,7 +68,8 @@ class Compute(dg.ConfigurableResource):
     ) -> Checkpoint:
         """Train `model` on a manifest in a process of its own and make the result current.
 
-        Its losses appear in the event log as they come.
+        Its losses appear in the event log as they come. One that was killed goes on at its
+        bookmark when the same is trained again.
 
         Raises:
             dagster.Failure: the training stopped; the description says why.
@@ -95,7 +96,8 @@ class Compute(dg.ConfigurableResource):
         except DagsterPipesExecutionError as error:
             raise dg.Failure(
                 f"The {model} trainer was ended from outside or ran out of memory; its last lines "
-                "are in the run's stderr. Free memory or train on a smaller preset, then try again."
+                "are in the run's stderr. Free memory or train on a smaller preset, then try "
+                "again: with equal settings it goes on where it was."
             ) from error
         for message in invocation.get_custom_messages():
             if FAILED in message:

@@ -1,9 +1,11 @@
 """One training in a process of its own: `python -m resources.trainer`, started through Pipes.
 
 A crash or an exhausted memory ends this process alone; the code location stays light.
+Whatever ended it, the same training started again goes on at its bookmark.
 """
 
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +22,7 @@ from aela.memory.forget import marked
 from aela.memory.manifest import EmptyMemory
 from aela.mimicry import generation as generations
 from aela.presets import preset
-from aela.storage import Home
+from aela.storage import DiskFull, Home
 from resources.compute import FAILED
 
 LOG_EVERY_S = 10.0
@@ -28,9 +30,14 @@ LOG_EVERY_S = 10.0
 
 def main() -> None:
     with open_dagster_pipes() as pipes:
+        said = logging.getLogger("aela")
+        said.setLevel(logging.INFO)
+        for handler in pipes.log.handlers:  # into the event log
+            said.addHandler(handler)
         try:
             _train(pipes)
         except (
+            DiskFull,
             EmptyMemory,
             manifests.ChangedMemory,
             manifests.UnknownManifest,
@@ -38,6 +45,24 @@ def main() -> None:
             FloatingPointError,
         ) as error:
             pipes.report_custom_message({FAILED: str(error)})
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            model, device = pipes.extras["model"], pipes.extras["device"]
+            sentence = (
+                f"The {model} trainer ran out of memory on {device}; free memory and try again, so "
+                "that it goes on where it was, or train on a smaller preset."
+            )
+            pipes.report_custom_message({FAILED: sentence})
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether Python, torch, or a library of its devices found no memory."""
+    import torch
+
+    said = ("can't allocate memory", "ALLOC_FAILED")  # by torch's CPU allocator; by cuBLAS, cuDNN
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or any(words in str(error) for words in said)
 
 
 def _train(pipes: PipesContext) -> None:

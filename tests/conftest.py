@@ -49,6 +49,7 @@ def _no_home_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
         "DEVICE",
         "CACHE",
         "CACHE_GB",
+        "SAVE_EVERY_S",
         "MAX_PIXELS",
         "MAX_SECONDS",
     ):

@@ -1,7 +1,7 @@
 """Trains the associator on moments: pairs of an image embedding and a word embedding."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from aela.association.consensus import consensus
 from aela.association.pairs import read_pairs
 from aela.association.settings import AssociatorSettings
 from aela.learning import checkpoints, embeddings, rounds
+from aela.learning.bookmark import Bookmark
 from aela.learning.checkpoints import Card, Checkpoint
 from aela.learning.loop import History, Report, one_cycle, run, silent
 from aela.memory import store
@@ -125,7 +126,6 @@ def train_associator(
             model.load_state_dict(weights)
         else:
             parent, moments = None, load_moments(home, manifest, *senses, pairs)
-    history = fit(model, moments, settings, device=device, report=report)
     card = Card(
         model="associator",
         settings=checkpoints.settings_dict(settings),
@@ -137,10 +137,14 @@ def train_associator(
             "word_autoencoder": word_autoencoder.sha,
             "pairs": pairs,
         },
-        metrics={**history.metrics(), "moments": float(len(moments.pairs))},
-        curve=history.points(),
     )
-    return checkpoints.save(home, card, model.state_dict())
+    bookmark = Bookmark(home, card, device)
+    history = fit(model, moments, settings, device=device, report=report, bookmark=bookmark)
+    metrics = {**history.metrics(), "moments": float(len(moments.pairs))}
+    card = replace(card, metrics=metrics, curve=history.points())
+    checkpoint = checkpoints.save(home, card, model.state_dict())
+    bookmark.delete()
+    return checkpoint
 
 
 def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
@@ -165,6 +169,7 @@ def fit(
     *,
     device: str = "cpu",
     report: Report = silent,
+    bookmark: Bookmark | None = None,
 ) -> History:
     """Train `model` on moments; chance follows torch's global seed.
 
@@ -190,6 +195,8 @@ def fit(
     optimizer = torch.optim.AdamW(
         model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
+    if bookmark:
+        bookmark.hold(model=model, optimizer=optimizer)
 
     def step(index: int, spent: float) -> dict[str, float]:
         for group in optimizer.param_groups:
@@ -208,7 +215,8 @@ def fit(
         optimizer.step()
         return {"loss": float(loss.detach()), "squared": float(squared.detach())}
 
-    return run("associator", step, settings.budget.of(moments.new), settings.batch, report)
+    budget = settings.budget.of(moments.new)
+    return run("associator", step, budget, settings.batch, report, bookmark)
 
 
 def _contrast(

@@ -76,16 +76,19 @@ def name_of(card: Card, weights: bytes) -> str:
 
     Equal weights trained on another manifest are another checkpoint.
     """
-    origin = {
+    return sha256(canonical_json({**origin(card), "weights": sha256(weights)}))
+
+
+def origin(card: Card) -> dict[str, Any]:
+    """What a checkpoint is trained from: all that its weights follow from."""
+    return {
         "model": card.model,
         "settings": card.settings,
         "seed": card.seed,
         "manifest": card.manifest,
         "parent": card.parent,
         "inputs": card.inputs,
-        "weights": sha256(weights),
     }
-    return sha256(canonical_json(origin))
 
 
 def read(home: Home, model: str, sha: str) -> Checkpoint:

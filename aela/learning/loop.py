@@ -1,13 +1,23 @@
-"""The training loop that all trainers share: steps within a budget, reported as they go."""
+"""The training loop that all trainers share: steps within a budget, reported as they go.
 
+A training that was ended goes on where its bookmark lies (`aela.learning.bookmark`).
+"""
+
+import logging
 import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aela.learning.bookmark import Bookmark  # imports torch, which settings must not
 
 REPORT_EVERY_S = 2.0
 LEAST_SHARE = 0.05  # of a budget, however little is new
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,57 +108,101 @@ def one_cycle(spent: float, rise: float = 0.1) -> float:
     return 0.5 * (1 + math.cos(math.pi * (spent - rise) / (1 - rise)))
 
 
+class _Course:
+    """Where a training stands, and how it came there."""
+
+    def __init__(self, model: str, budget: Budget, batch: int, report: Report) -> None:
+        self.model, self.budget, self.batch, self.report = model, budget, batch, report
+        self.history = History()
+        self.step = self.reported = 0  # the steps made, and those of the last report
+        self.window: dict[str, list[float]] = defaultdict(list)  # losses since the last report
+        self.start = self.last_report = time.monotonic()
+
+    @property
+    def spent(self) -> float:
+        return self.budget.spent(self.step, time.monotonic() - self.start)
+
+    def tell(self) -> None:
+        """Report the losses since the last report."""
+        now = time.monotonic()
+        elapsed_s = now - self.start
+        progress = Progress(
+            self.model,
+            self.step,
+            self.budget.spent(self.step, elapsed_s),
+            elapsed_s,
+            (self.step - self.reported) * self.batch / max(now - self.last_report, 1e-9),
+            {name: sum(values) / len(values) for name, values in self.window.items()},
+        )
+        self.history.reports.append(progress)
+        self.report(progress)
+        self.window.clear()
+        self.last_report, self.reported = now, self.step
+
+    def state_dict(self) -> dict[str, Any]:
+        now = time.monotonic()
+        return {
+            "step": self.step,
+            "reported": self.reported,
+            "elapsed_s": now - self.start,
+            "unreported_s": now - self.last_report,
+            "window": dict(self.window),
+            "reports": [asdict(report) for report in self.history.reports],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        now = time.monotonic()
+        self.step, self.reported = state["step"], state["reported"]
+        self.start = now - state["elapsed_s"]
+        self.last_report = now - state["unreported_s"]
+        self.window = defaultdict(list, state["window"])
+        self.history.reports = [Progress(**report) for report in state["reports"]]
+
+
 def run(
     model: str,
     step: Callable[[int, float], Mapping[str, float]],
     budget: Budget,
     batch: int,
     report: Report = silent,
+    bookmark: "Bookmark | None" = None,
     every_s: float = REPORT_EVERY_S,
 ) -> History:
-    """Call `step(index, spent)` until the budget is spent.
+    """Call `step(index, spent)` until the budget is spent, from where a bookmark lies.
 
     Args:
         model: name for the reports.
         step: makes one gradient step and returns its losses; `spent` runs from 0 to 1.
         batch: items per step, for the throughput.
         report: told the mean losses after the first step, every `every_s` seconds and at the end.
+        bookmark: holds all that `step` changes; written as the training goes, and for the caller to
+            delete once what was learned is saved.
 
     Raises:
         FloatingPointError: a loss is not finite; the training must not go on.
     """
-    history = History()
-    window: dict[str, list[float]] = defaultdict(list)
-    start = last_report = time.monotonic()
-    index = reported = 0
-
-    def tell() -> None:
-        nonlocal last_report, reported
-        now = time.monotonic()
-        progress = Progress(
-            model,
-            index,
-            budget.spent(index, now - start),
-            now - start,
-            (index - reported) * batch / max(now - last_report, 1e-9),
-            {name: sum(values) / len(values) for name, values in window.items()},
-        )
-        history.reports.append(progress)
-        report(progress)
-        window.clear()
-        last_report, reported = now, index
-
-    while (spent := budget.spent(index, time.monotonic() - start)) < 1.0:
-        for name, value in step(index, spent).items():
+    course = _Course(model, budget, batch, report)
+    if bookmark:
+        bookmark.hold(course=course)
+        if bookmark.load():
+            log.info("The training of %s goes on at step %d.", model, course.step)
+    last_saved = time.monotonic()
+    while (spent := course.spent) < 1.0:
+        for name, value in step(course.step, spent).items():
             if not math.isfinite(value):
+                if bookmark:
+                    bookmark.delete()
                 raise FloatingPointError(
-                    f"The {name} loss of {model} became {value} at step {index}; "
+                    f"The {name} loss of {model} became {value} at step {course.step}; "
                     "train it with a smaller learning rate."
                 )
-            window[name].append(value)
-        index += 1
-        if index == 1 or time.monotonic() - last_report >= every_s:
-            tell()
-    if window:
-        tell()
-    return history
+            course.window[name].append(value)
+        course.step += 1
+        if course.step == 1 or time.monotonic() - course.last_report >= every_s:
+            course.tell()
+        if bookmark and time.monotonic() - last_saved >= bookmark.every_s:
+            bookmark.save()
+            last_saved = time.monotonic()
+    if course.window:
+        course.tell()
+    return course.history

@@ -82,9 +82,10 @@ def find(home: Home, name: str) -> str:
 def forget(home: Home, video: str, step: Callable[[str], None] = lambda name: None) -> Forgotten:
     """Forget a video; whatever an interrupted forgetting has left is removed, too.
 
-    Its own file, rows, rejections, embeddings, predictions and cached pictures go, and what shows
-    its moments elsewhere: spoken videos whose predictions lean on it, and reports of generations
-    that learned from it. Predictions of other videos stay, and so do manifests.
+    Its own file, rows, rejections, embeddings, predictions and cached pictures go, the bookmarks of
+    unfinished trainings on it, and what shows its moments elsewhere: spoken videos whose
+    predictions lean on it, and reports of generations that learned from it. Predictions of other
+    videos stay, and so do manifests.
 
     Args:
         video: its whole key.
@@ -142,6 +143,7 @@ def _of(home: Home, record: Forgotten) -> Iterator[tuple[str, list[UPath]]]:
             for of in (home.embeddings, home.ground)
         ],
     )
+    yield "bookmarks", _bookmarks(home, video)
     yield "predictions", [home.all_predictions / video]
     spoken = [
         home.predictions(other, generation).with_suffix(".mp4")
@@ -152,6 +154,22 @@ def _of(home: Home, record: Forgotten) -> Iterator[tuple[str, list[UPath]]]:
     yield "reports", [home.evaluation(generation) for generation in record.reports]
     if record.file is not None:
         yield "file", [home.root / record.file, *_unfinished(home.root / record.file)]
+
+
+def _bookmarks(home: Home, video: str) -> list[UPath]:
+    """Where unfinished trainings on it stand; their names begin with that of the manifest."""
+    held = _held(home, video)
+    files = home.all_models.glob("*/unfinished/*")
+    return [path for path in files if path.name.lstrip(".").partition("-")[0] in held]
+
+
+def _held(home: Home, video: str) -> set[str]:
+    """The manifests that hold a video."""
+    return {
+        path.stem
+        for path in home.all_manifests.glob("*.json")
+        if any(e.video == video for e in manifests.read(home, path.stem).entries)
+    }
 
 
 def _unfinished(path: UPath) -> list[UPath]:
@@ -169,11 +187,7 @@ def _remove(thing: UPath) -> None:
 def _record(home: Home, video: str) -> Forgotten:
     record = videos.find(home, video)
     entry = store.entry(home, video)
-    held = {
-        path.stem
-        for path in home.all_manifests.glob("*.json")
-        if any(e.video == video for e in manifests.read(home, path.stem).entries)
-    }
+    held = _held(home, video)
     checkpoints = _learned_from(home, held)
     shas = {sha for found in checkpoints.values() for sha in found}
     generations = [

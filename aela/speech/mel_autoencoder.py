@@ -6,6 +6,7 @@ without seams; `block_s` cuts them into independent blocks as the article does.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aela.learning import checkpoints
+from aela.learning.bookmark import Bookmark
 from aela.learning.checkpoints import Card, Checkpoint
 from aela.learning.loop import Report, run, silent
 from aela.memory.manifest import Manifest
@@ -154,18 +156,22 @@ def train_mel_autoencoder(
         optimise.step()
         return {"mel": loss.item()}
 
-    history = run(MODEL, step, settings.budget.of(learned.new), settings.batch, report)
-    metrics = {**history.metrics(), **trial.figures}
     card = Card(
         MODEL,
         checkpoints.settings_dict(settings),
         seed,
         manifest.sha,
         parent.sha if parent else None,
-        metrics=metrics,
-        curve=[{"step": r.step, **r.losses} for r in history.reports],
     )
-    return checkpoints.save(home, card, network.state_dict())
+    bookmark = Bookmark(home, card, device)
+    bookmark.hold(network=network, optimizer=optimise, random=rng, trial=trial)
+    budget = settings.budget.of(learned.new)
+    history = run(MODEL, step, budget, settings.batch, report, bookmark)
+    metrics = {**history.metrics(), **trial.figures}
+    card = replace(card, metrics=metrics, curve=history.points())
+    checkpoint = checkpoints.save(home, card, network.state_dict())
+    bookmark.delete()
+    return checkpoint
 
 
 def load_mel_autoencoder(home: Home, sha: str, device: str = "cpu") -> MelAutoencoder:

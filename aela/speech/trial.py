@@ -1,6 +1,7 @@
 """Words kept aside for the first part of a training, to measure it on what it has not seen."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -41,3 +42,10 @@ class Trial:
             self.held_out = self.held_out[:0]
         chances = self.chances[self.seen]
         return self.rng.choice(self.seen, batch, p=chances / chances.sum())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": self.seen, "held_out": self.held_out, "figures": self.figures}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.seen, self.held_out = state["seen"], state["held_out"]
+        self.figures = state["figures"]

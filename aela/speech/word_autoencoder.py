@@ -5,11 +5,14 @@ linear layer predicts the length from the code, and a second LSTM, fed the code 
 position at every step, writes the code vectors (AELA0, section "word autoencoder").
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from aela.learning import checkpoints, embeddings
+from aela.learning.bookmark import Bookmark
 from aela.learning.checkpoints import Card, Checkpoint
 from aela.learning.loop import Report, run, silent
 from aela.memory.manifest import Manifest
@@ -262,9 +265,6 @@ def train_word_autoencoder(
         optimise.step()
         return {name: loss.item() for name, loss in losses.items()}
 
-    history = run(MODEL, step, settings.budget.of(learned.new), settings.batch, report)
-    some = rng.permutation(len(words))[:MOST_MEASURED]
-    metrics = {**history.metrics(), **trial.figures, **measure(some, "seen")}
     card = Card(
         MODEL,
         checkpoints.settings_dict(settings),
@@ -272,7 +272,14 @@ def train_word_autoencoder(
         manifest.sha,
         parent.sha if parent else None,
         {"mel_autoencoder": mel.sha},
-        metrics,
-        [{"step": r.step, **r.losses} for r in history.reports],
     )
-    return checkpoints.save(home, card, network.state_dict())
+    bookmark = Bookmark(home, card, device)
+    bookmark.hold(network=network, optimizer=optimise, random=rng, trial=trial)
+    budget = settings.budget.of(learned.new)
+    history = run(MODEL, step, budget, settings.batch, report, bookmark)
+    some = rng.permutation(len(words))[:MOST_MEASURED]
+    metrics = {**history.metrics(), **trial.figures, **measure(some, "seen")}
+    card = replace(card, metrics=metrics, curve=history.points())
+    checkpoint = checkpoints.save(home, card, network.state_dict())
+    bookmark.delete()
+    return checkpoint

@@ -3,6 +3,8 @@
 A window for people, trained on top of a frozen encoder. Nothing that predicts uses it.
 """
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from aela.learning import checkpoints, embeddings, loop
+from aela.learning.bookmark import Bookmark
 from aela.learning.checkpoints import IMAGE_DECODER, Card, Checkpoint
 from aela.learning.loop import Report, silent
 from aela.memory import manifest as manifests
@@ -100,31 +103,35 @@ def train_image_decoder(
         rows = rows.astype(int)
         known.append(embeddings.read(home, image_encoder.sha, video)[rows])
         drawn.append(seen(frames.take(pa.array(rows)), encoder_settings, SIDE))
-    images = torch.from_numpy(np.concatenate(known)).to(device)
-    pictures = torch.cat(drawn).to(device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        decoder = ImageDecoder(images.shape[1]).to(device)
-        history = _learn(decoder, images, pictures, settings, report)
-    decoder.eval()
-    with torch.inference_mode():
-        truth = on_grey(pictures)
-        parts = zip(images.split(FRAMES_AT_ONCE), truth.split(FRAMES_AT_ONCE), strict=True)
-        errors = [(on_grey(decoder(part)) - true).abs().sum() for part, true in parts]
-        metrics = {
-            "error": float(torch.stack(errors).sum() / truth.numel()),
-            "error_of_mean": float((truth - truth.mean(dim=0)).abs().mean()),
-        }
     card = Card(
         model=IMAGE_DECODER,
         settings=checkpoints.settings_dict(settings),
         seed=seed,
         manifest=manifest.sha,
         inputs={"image_encoder": image_encoder.sha},
-        metrics={**history.metrics(), **metrics, "frames": float(len(images))},
-        curve=history.points(),
     )
-    return checkpoints.save(home, card, decoder.state_dict())
+    bookmark = Bookmark(home, card, device)
+    images = torch.from_numpy(np.concatenate(known)).to(device)
+    pictures = torch.cat(drawn).to(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        decoder = ImageDecoder(images.shape[1]).to(device)
+        history = _learn(decoder, images, pictures, settings, report, bookmark)
+    decoder.eval()
+    with torch.inference_mode():
+        truth = on_grey(pictures)
+        parts = zip(images.split(FRAMES_AT_ONCE), truth.split(FRAMES_AT_ONCE), strict=True)
+        errors = [(on_grey(decoder(part)) - true).abs().sum() for part, true in parts]
+        metrics = {
+            **history.metrics(),
+            "error": float(torch.stack(errors).sum() / truth.numel()),
+            "error_of_mean": float((truth - truth.mean(dim=0)).abs().mean()),
+            "frames": float(len(images)),
+        }
+    card = dataclasses.replace(card, metrics=metrics, curve=history.points())
+    checkpoint = checkpoints.save(home, card, decoder.state_dict())
+    bookmark.delete()
+    return checkpoint
 
 
 def _learn(
@@ -133,8 +140,10 @@ def _learn(
     pictures: torch.Tensor,
     settings: ImageDecoderSettings,
     report: Report,
+    bookmark: Bookmark,
 ) -> loop.History:
     optimizer = torch.optim.AdamW(decoder.parameters(), settings.learning_rate, weight_decay=1e-3)
+    bookmark.hold(decoder=decoder, optimizer=optimizer)
 
     def step(index: int, spent: float) -> dict[str, float]:
         for group in optimizer.param_groups:
@@ -151,7 +160,7 @@ def _learn(
         optimizer.step()
         return {"colours": float(colours.detach()), "outline": float(outline.detach())}
 
-    return loop.run(IMAGE_DECODER, step, settings.budget, settings.batch, report)
+    return loop.run(IMAGE_DECODER, step, settings.budget, settings.batch, report, bookmark)
 
 
 def current_image_decoder(home: Home, image_encoder: str, manifest: str) -> Checkpoint | None:

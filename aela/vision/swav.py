@@ -64,6 +64,12 @@ class Queue:
             rows = torch.cat([rows, self.rows])
         self.rows = rows[: self.size]
 
+    def state_dict(self) -> dict[str, torch.Tensor | None]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor | None]) -> None:
+        self.rows = state["rows"]
+
 
 def swav_loss(
     views: tuple[torch.Tensor, torch.Tensor],

@@ -11,6 +11,7 @@ import torch
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from aela.learning import checkpoints, embeddings, loop, rounds
+from aela.learning.bookmark import Bookmark, Part
 from aela.learning.checkpoints import Card, Checkpoint
 from aela.learning.loop import Report, silent
 from aela.memory import manifest as manifests
@@ -71,25 +72,33 @@ def train_image_encoder(
             "train a new one without a parent."
         )
     start = checkpoints.weights(home, MODEL, parent.sha) if parent else None
-    with torch.random.fork_rng(devices=[]):
-        frames = _load(home, manifest, settings, seed, parent)
-        try:
-            encoder, history, metrics = _learn(frames, settings, seed, device, report, start)
-        except _Collapse:
-            # Things of one style look alike to a fresh network: hold their embeddings apart.
-            settings = dataclasses.replace(settings, centred=True)
-            encoder, history, metrics = _learn(frames, settings, seed, device, report, start)
-        metrics |= _fit_whitening(encoder, frames, device)
     card = Card(
         model=MODEL,
         settings=checkpoints.settings_dict(settings),
         seed=seed,
         manifest=manifest.sha,
         parent=parent.sha if parent else None,
-        metrics=metrics,
-        curve=history.points(),
     )
-    return checkpoints.save(home, card, encoder.state_dict())
+    first, second = (Bookmark(home, card, device, attempt) for attempt in (1, 2))
+    with torch.random.fork_rng(devices=[]):
+        frames = _load(home, manifest, settings, seed, parent)
+        try:
+            if second.exists():
+                raise _Collapse
+            encoder, history, metrics = _learn(frames, settings, seed, device, report, first, start)
+        except _Collapse:
+            # Things of one style look alike to a fresh network: hold their embeddings apart.
+            settings = dataclasses.replace(settings, centred=True)
+            encoder, history, metrics = _learn(
+                frames, settings, seed, device, report, second, start
+            )
+            card = dataclasses.replace(card, settings=checkpoints.settings_dict(settings))
+        metrics |= _fit_whitening(encoder, frames, device)
+    card = dataclasses.replace(card, metrics=metrics, curve=history.points())
+    checkpoint = checkpoints.save(home, card, encoder.state_dict())
+    for bookmark in (first, second):
+        bookmark.delete()
+    return checkpoint
 
 
 def save_untrained(
@@ -199,26 +208,47 @@ def _parts(pictures: np.ndarray | Rows) -> Iterator[torch.Tensor]:
         yield torch.from_numpy(pictures[start : start + FRAMES_AT_ONCE])
 
 
-def _passes(rows: torch.Tensor, batch: int, random: torch.Generator) -> Iterator[torch.Tensor]:
-    """Endless batches of row numbers: each pass sees every row once, the videos mixed."""
-    left = rows[:0]
-    while True:
-        while len(left) < batch:
-            left = torch.cat([left, rows[torch.randperm(len(rows), generator=random)]])
-        yield left[:batch]
-        left = left[batch:]
+class _Passes:
+    """Endless batches of some rows: each pass sees every row once, the videos mixed."""
+
+    def __init__(self, rows: torch.Tensor, batch: int, random: torch.Generator) -> None:
+        self.rows, self.batch, self.random = rows, batch, random
+        self.left = rows[:0]
+
+    def __next__(self) -> torch.Tensor:
+        while len(self.left) < self.batch:
+            order = torch.randperm(len(self.rows), generator=self.random)
+            self.left = torch.cat([self.left, self.rows[order]])
+        batch, self.left = self.left[: self.batch], self.left[self.batch :]
+        return batch
 
 
-def _batches(old: torch.Tensor, batch: int, random: torch.Generator) -> Iterator[torch.Tensor]:
-    """Endless batches of row numbers, of which new ones have their share, however few they are."""
-    rows = torch.arange(len(old))
-    share = round(rounds.NEW_SHARE * batch)
-    if not old.any() or (~old).sum() >= rounds.NEW_SHARE * len(old) or not (~old).any():
-        yield from _passes(rows, batch, random)
-    new = _passes(rows[~old], share, random)
-    replayed = _passes(rows[old], batch - share, random)
-    for few, many in zip(new, replayed, strict=True):
-        yield torch.cat([few, many])
+class Batches:
+    """Endless batches of row numbers, of which new ones have their share, however few they are.
+
+    Args:
+        old: bool [n], which rows are old.
+    """
+
+    def __init__(self, old: torch.Tensor, batch: int, random: torch.Generator) -> None:
+        rows, new = torch.arange(len(old)), int((~old).sum())
+        self.passes = [_Passes(rows, batch, random)]
+        if 0 < new < rounds.NEW_SHARE * len(old):
+            share = round(rounds.NEW_SHARE * batch)
+            self.passes = [
+                _Passes(rows[~old], share, random),
+                _Passes(rows[old], batch - share, random),
+            ]
+
+    def __next__(self) -> torch.Tensor:
+        return torch.cat([next(rows) for rows in self.passes])
+
+    def state_dict(self) -> dict[str, list[torch.Tensor]]:
+        return {"left": [rows.left for rows in self.passes]}
+
+    def load_state_dict(self, state: dict[str, list[torch.Tensor]]) -> None:
+        for rows, left in zip(self.passes, state["left"], strict=True):
+            rows.left = left
 
 
 class _Collapse(Exception):
@@ -261,7 +291,22 @@ class Training:
         self.batch = min(settings.batch, n)
         if start is not None:
             self._place_prototypes()
-        self.batches = _batches(frames.old, self.batch, self.random)
+        self.batches = Batches(frames.old, self.batch, self.random)
+
+    def parts(self) -> dict[str, Part]:
+        """All that a step changes."""
+        one, other = self.queues
+        return {
+            "network": self.network,
+            "prototypes": self.prototypes,
+            "optimizer": self.optimizer,
+            "average": self.average,
+            "queue": one,
+            "other_queue": other,
+            "random": self.random,
+            "view_random": self.view.random,
+            "batches": self.batches,
+        }
 
     def views(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Two views of each frame of the next batch, float [2 x batch, 4, s, s], first ones first,
@@ -332,9 +377,11 @@ def _learn(
     seed: int,
     device: str,
     report: Report,
+    bookmark: Bookmark,
     start: dict[str, torch.Tensor] | None = None,
 ) -> tuple[ImageEncoder, loop.History, dict[str, float]]:
     training = Training(frames, settings, seed, device, start)
+    bookmark.hold(**training.parts())
     chance = math.log(training.number)
 
     def step(index: int, spent: float) -> dict[str, float]:
@@ -344,7 +391,8 @@ def _learn(
             raise _Collapse
         return facts
 
-    history = loop.run(MODEL, step, settings.budget.of(frames.new), training.batch, report)
+    budget = settings.budget.of(frames.new)
+    history = loop.run(MODEL, step, budget, training.batch, report, bookmark)
     network = training.network
     network.load_state_dict(training.average.module.state_dict())
     used = _prototypes_used(network, training.prototypes, frames.pictures, settings, device)

@@ -23,7 +23,17 @@ from aela.mimicry.trace import UnknownPrediction, trace
 from aela.storage import Home
 
 Life = Any  # the home that the fixture `life` makes
-KINDS = ("record", "rows", "embeddings", "predictions", "spoken videos", "reports", "file", "cache")
+KINDS = (
+    "record",
+    "rows",
+    "embeddings",
+    "bookmarks",
+    "predictions",
+    "spoken videos",
+    "reports",
+    "file",
+    "cache",
+)
 
 
 def named_after(home: Home, video: str) -> set[str]:

@@ -25,6 +25,8 @@ from upath import UPath
 
 from aela.capture import Frame
 from aela.learning import embeddings
+from aela.learning.bookmark import Bookmark
+from aela.learning.checkpoints import Card
 from aela.memory import manifest as manifests
 from aela.memory import store, videos
 from aela.memory.forget import forget
@@ -188,6 +190,34 @@ def test_what_others_write_is_seen_at_once(life: Life):
         other.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(value).encode())
     assert "new-1" in {entry.video for entry in store.remembered(home)}
     assert [path.name for path in home.forgotten.glob("*.json")] == ["new-1.json"]
+
+
+def test_an_unfinished_training_goes_on_and_its_bookmarks_are_deleted(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+):
+    home, random = life.home, np.random.default_rng(0)
+    held = manifests.take(home).sha
+
+    def bookmark(seed: int, manifest: str = held) -> Bookmark:
+        made = Bookmark(home, Card("associator", {}, seed, manifest), "cpu")
+        made.hold(random=random)
+        return made
+
+    bookmark(0).save()
+    drawn = random.integers(1 << 60)
+    assert not bookmark(1).load()
+    assert bookmark(0).load() and random.integers(1 << 60) == drawn
+    bookmark(0).delete()
+    assert not bookmark(0).load()
+    for seed in range(3):
+        bookmark(seed).save()
+    bookmark(3, "another").save()
+    forget(home, life.cup)
+    left = [name for name in objects(home) if "unfinished" in name]
+    assert len(left) == 1 and "another" in left[0]
+    monkeypatch.setattr("aela.learning.bookmark.KEPT_DAYS", 0.0)
+    assert not bookmark(4).load()
+    assert not [name for name in objects(home) if "unfinished" in name]
 
 
 @pytest.fixture
