@@ -117,7 +117,7 @@ def compare(home: Home, old: Generation, new: Generation) -> Comparison | None:
     sums = np.bincount(of.ravel(), change - change.mean())
     freedom = max(len(sums) - 1, 1)
     error = np.sqrt(np.square(sums).sum() * len(sums) / freedom) / len(change)
-    sampling = min(float(stdtrit(freedom, SURE) * error), (before.mean() - CHANCE) / 2)
+    sampling = float(min(stdtrit(freedom, SURE) * error, (before.mean() - CHANCE) / 2))
     return Comparison(
         _agreement(moments, before),
         _agreement(moments, after),

@@ -123,7 +123,7 @@ def test_losses_are_in_the_event_log_and_checks_have_passed(lived):
         for event in (record.dagster_event for record in instance.all_logs(run.run_id))
         if event and event.event_type_value == "ASSET_CHECK_EVALUATION"
     ]
-    assert len(checks) == 5 and all(check.passed for check in checks)
+    assert len(checks) == 6 and all(check.passed for check in checks)
 
 
 def test_the_spoken_video_and_the_report_are_there(lived):
