@@ -274,4 +274,4 @@ def _upwards(home: Home) -> Iterator[Generation]:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
