@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint format up clean
+.PHONY: demo test test-slow launch lint format up clean
 
 demo: $(READY)  ## Learn from sample videos (or VIDEOS=folder WATCH=file-or-folder) and show it
 	$(BIN)/aela demo $(if $(VIDEOS),--videos "$(VIDEOS)") $(if $(WATCH),--watch "$(WATCH)") $(ARGS)
@@ -14,6 +14,9 @@ test: lint  ## Lint, types, import contracts, tests
 
 test-slow: $(READY)  ## The tests that take minutes
 	$(BIN)/pytest -m slow $(ARGS)
+
+launch: $(READY)  ## Load the code location, and make a sample partition with Dagster's command lines
+	.ci/launch
 
 lint: $(READY)
 	$(BIN)/ruff check .

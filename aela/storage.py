@@ -135,6 +135,11 @@ class Home:
         return self.root / "generations"
 
     @property
+    def generation_histories(self) -> UPath:
+        """What became of each generation, beside the records, which never change."""
+        return self.generations / "history"
+
+    @property
     def all_predictions(self) -> UPath:
         return self.root / "predictions"
 

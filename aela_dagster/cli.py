@@ -14,12 +14,12 @@ from rich.tree import Tree
 
 from aela.capture import UnreadableVideo
 from aela.learning.checkpoints import UnknownCheckpoint
-from aela.memory.manifest import EmptyMemory, UnknownManifest
+from aela.memory.manifest import ChangedMemory, EmptyMemory, UnknownManifest
 from aela.memory.videos import UnknownVideo
 from aela.mimicry.generation import UnknownGeneration
 from aela.mimicry.trace import UnknownPrediction
 from aela.storage import Home
-from aela_dagster import memory_cli
+from aela_dagster import generations_cli, memory_cli
 from aela_dagster.options import HomeOption
 from aela_dagster.runs import RunFailed, Runner, prepare_dagster
 
@@ -30,9 +30,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(memory_cli.app, name="memory")
+app.add_typer(generations_cli.app, name="generations")
 console = Console()
 
 USER_ERRORS = (
+    ChangedMemory,
     EmptyMemory,
     FileNotFoundError,
     PermissionError,

@@ -11,7 +11,7 @@ from rich.table import Table
 from aela.memory import store
 from aela.memory.videos import Role
 from aela.mimicry import generation as generations
-from aela.mimicry.predict import read_predictions
+from aela.mimicry.predict import read_predictions, standing
 from aela_dagster.runs import RunFailed, Runner
 
 MOST_ROWS = 60  # of what was said in one video, on the terminal
@@ -102,13 +102,14 @@ def watch(console: Console, runner: Runner, videos: list[str], *, table: bool = 
         UnknownGeneration: nothing was learned yet.
         RunFailed: a step failed.
     """
-    generation = generations.required(runner.home)
+    generations.required(runner.home)
     for video in videos:
         with console.status(f"Watching {video} …"):
             runner.run("watch", video)
-        path = runner.home.predictions(video, generation.sha)
+        generation = standing(runner.home, video)
+        path = runner.home.predictions(video, generation)
         if table:
-            console.print(said(runner, video, generation.sha))
+            console.print(said(runner, video, generation))
         console.print(
             f"  [green]✓[/] {video}\n"
             f"    predictions   {path}\n"

@@ -1,18 +1,27 @@
 """What was seen joined to what was said: moments, the associator, and the generation of it all."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import dagster as dg
 import numpy as np
 
 from aela.association.pairs import make_pairs, read_pairs
 from aela.learning import checkpoints as saved
+from aela.learning.checkpoints import MODELS
 from aela.memory.manifest import Manifest
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
+from aela.storage import Home
 from assets import common
 from assets.models import train
 from resources.compute import Compute
 from resources.memory import Memory
 from resources.models import Checkpoints
+
+if TYPE_CHECKING:  # The code location loads no network.
+    from aela.mimicry.gate import Verdict
 
 
 @dg.asset(
@@ -70,45 +79,91 @@ def associator(
     group_name="association",
     kinds={"json"},
     owners=common.OWNERS,
-    description="The checkpoints and embeddings that belong together, published at once.",
+    check_specs=[
+        dg.AssetCheckSpec(
+            "agrees_with_memory",
+            asset="generation",
+            description="Shown remembered frames, the new generation thinks of the words heard "
+            "with them at least as well as the one that spoke, or it is refused.",
+        )
+    ],
+    description="The checkpoints and embeddings that belong together, published at once if they "
+    "agree with memory at least as well as the last ones did.",
 )
-def generation(compute: Compute, memory: Memory, checkpoints: Checkpoints) -> dg.MaterializeResult:
+def generation(
+    compute: Compute, memory: Memory, checkpoints: Checkpoints
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    from aela.mimicry.gate import judge
     from aela.mimicry.novelty import memory_threshold
 
+    home = memory.home
     associator = checkpoints.required("associator")
     inputs = associator.card.inputs
     # What the associator was trained on belongs together, whatever is current by now.
-    words = saved.read(memory.home, "word_autoencoder", inputs["word_autoencoder"])
-    previous = generations.current(memory.home)
-    new = Generation(
-        image_encoder=inputs["image_encoder"],
-        mel_autoencoder=words.card.inputs["mel_autoencoder"],
-        word_autoencoder=words.sha,
-        associator=associator.sha,
-        pairs=inputs["pairs"],
-        manifest=associator.card.manifest,
-        threshold=memory_threshold(
-            memory.home,
-            associator.card.manifest,
-            inputs["image_encoder"],
-            compute.settings.mimicry,
-        ),
-        parent=previous.sha if previous else None,
-    )
-    generations.publish(memory.home, new)
-    return dg.MaterializeResult(
-        data_version=dg.DataVersion(new.sha),
-        metadata={
-            "generation": new.sha,
-            "parent": new.parent or "none",
-            "image_encoder": new.image_encoder,
-            "mel_autoencoder": new.mel_autoencoder,
-            "word_autoencoder": new.word_autoencoder,
-            "associator": new.associator,
-            "manifest": new.manifest,
-            "novelty_threshold": new.threshold,
-            "path": dg.MetadataValue.path(str(memory.home.generations / f"{new.sha}.json")),
-        },
+    words = saved.read(home, "word_autoencoder", inputs["word_autoencoder"])
+    with common.plain_failures():
+        new = Generation(
+            image_encoder=inputs["image_encoder"],
+            mel_autoencoder=words.card.inputs["mel_autoencoder"],
+            word_autoencoder=words.sha,
+            associator=associator.sha,
+            pairs=inputs["pairs"],
+            manifest=associator.card.manifest,
+            threshold=memory_threshold(
+                home, associator.card.manifest, inputs["image_encoder"], compute.settings.mimicry
+            ),
+        )
+        while True:
+            speaking = generations.current(home)
+            verdict = judge(home, speaking, new)
+            if generations.current(home) == speaking:  # Nobody has rolled back meanwhile.
+                break
+    if speaking and speaking.sha != new.sha:
+        new = replace(new, parent=speaking.sha)
+    made = {**generation_metadata(home, new), **_told(verdict)}
+    if not verdict.passed:
+        generations.refuse(home, new, verdict.reason, verdict.figures)
+        yield _agrees(verdict)
+        raise dg.Failure(verdict.reason, metadata=made, allow_retries=False)
+    generations.publish(home, new, verdict.reason, verdict.figures)
+    yield dg.MaterializeResult(data_version=dg.DataVersion(new.sha), metadata=made)
+    yield _agrees(verdict)
+
+
+def generation_metadata(home: Home, generation: Generation) -> dict[str, dg.MetadataValue]:
+    """What a generation is made of, for the UI."""
+    made_of = (*MODELS, "manifest", "pairs")
+    return {
+        **{name: dg.MetadataValue.text(getattr(generation, name)) for name in made_of},
+        "generation": dg.MetadataValue.text(generation.sha),
+        "parent": dg.MetadataValue.text(generation.parent or "none"),
+        "novelty_threshold": dg.MetadataValue.float(generation.threshold),
+        "path": dg.MetadataValue.path(str(home.generations / f"{generation.sha}.json")),
+    }
+
+
+def _told(verdict: "Verdict") -> dict[str, dg.MetadataValue]:
+    """How well a generation agrees with memory, for the UI."""
+    told: dict[str, dg.MetadataValue] = {"verdict": dg.MetadataValue.text(verdict.reason)}
+    if figures := verdict.figures:
+        told["agreement"] = dg.MetadataValue.float(figures.agreement)
+        told["moments"] = dg.MetadataValue.int(figures.moments)
+    if found := verdict.comparison:
+        worst = found.worst
+        told["agreement_before"] = dg.MetadataValue.float(found.old.share)
+        told["tolerance"] = dg.MetadataValue.float(found.tolerance)
+        told["worst_video"] = dg.MetadataValue.text(worst)
+        told["worst_video_agreement"] = dg.MetadataValue.float(found.new.videos[worst])
+        told["worst_video_agreement_before"] = dg.MetadataValue.float(found.old.videos[worst])
+    return told
+
+
+def _agrees(verdict: "Verdict") -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name="agrees_with_memory",
+        passed=verdict.passed,
+        description=verdict.reason,
+        metadata=_told(verdict),
     )
 
 

@@ -100,7 +100,7 @@ def predictions(
     "none of what was recorded live, which has no file.",
 )
 def spoken_video(
-    context: dg.AssetExecutionContext, memory: Memory, checkpoints: Checkpoints
+    context: dg.AssetExecutionContext, memory: Memory
 ) -> Iterator[dg.MaterializeResult]:
     from aela.mimicry.spoken_video import make_spoken_video
 
@@ -110,15 +110,11 @@ def spoken_video(
     if video.file is None:
         context.log.info(f"{key} was recorded live and has no file to lay a voice over.")
         return
-    generation = checkpoints.generation()
-    target = home.predictions(key, generation.sha).with_suffix(".mp4")
-    if not home.predictions(key, generation.sha).exists():
-        raise dg.Failure(
-            f"The current generation has no predictions of {key} yet; materialize them first.",
-            allow_retries=False,
-        )
     with common.plain_failures():
-        table = predictions_of.read_predictions(home, key, generation.sha)
+        # Another generation may be published, or come back, between predictions and this.
+        generation = predictions_of.standing(home, key)
+        target = home.predictions(key, generation).with_suffix(".mp4")
+        table = predictions_of.read_predictions(home, key, generation)
         gone = predictions_of.forgotten_in(home, table)
         if gone:
             raise ChangedMemory(
@@ -128,9 +124,9 @@ def spoken_video(
         with videos.local_copy(home, video) as source:
             make_spoken_video(source, table, home, target)
     yield dg.MaterializeResult(
-        data_version=dg.DataVersion(f"{generation.sha}:{key}"),
+        data_version=dg.DataVersion(f"{generation}:{key}"),
         metadata={
-            "generation": generation.sha,
+            "generation": generation,
             "path": dg.MetadataValue.path(str(target)),
             "bytes": target.stat().st_size,
         },

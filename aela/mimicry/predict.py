@@ -9,6 +9,8 @@ from upath import UPath
 
 from aela.memory import manifest as manifests
 from aela.memory import store
+from aela.mimicry import generation as generations
+from aela.mimicry.generation import UnknownGeneration
 from aela.storage import Home, atomic, open_parquet, write_bytes
 
 if TYPE_CHECKING:  # Readers of predictions need no network.
@@ -107,6 +109,25 @@ def forgotten_in(home: Home, table: pa.Table) -> list[str]:
 def predicted(home: Home, generation: str) -> list[str]:
     """The videos that a generation has predictions of, by key."""
     return sorted(path.parent.name for path in home.all_predictions.glob(f"*/{generation}.parquet"))
+
+
+def standing(home: Home, video: str) -> str:
+    """The generation whose predictions of a video stand: the one that speaks, where it has any
+    yet, else the one that looked last.
+
+    Raises:
+        UnknownGeneration: none has looked at it.
+    """
+    tables = home.all_predictions / video
+    speaks = generations.current(home)
+    if speaks and (tables / f"{speaks.sha}.parquet").exists():
+        return speaks.sha
+    looked = sorted(tables.glob("*.parquet"), key=lambda table: table.stat().st_mtime)
+    if not looked:
+        raise UnknownGeneration(
+            f"No generation has looked at {video} yet; materialize its predictions first."
+        )
+    return looked[-1].stem
 
 
 def _table(times_s: np.ndarray, recollection: "Recollection", mimic: "Mimic") -> pa.Table:

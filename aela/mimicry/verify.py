@@ -32,6 +32,7 @@ def _generation(home: Home, sha: str) -> Iterator[str]:
             yield f"The generation {sha} lacks its {model}; learn again."
     if not home.manifest(generation.manifest).exists():
         yield f"The generation {sha} lacks its manifest {generation.manifest}; learn again."
+    generations.history(home, sha)  # It can be read.
 
 
 def _predictions(home: Home, name: str) -> Iterator[str]:

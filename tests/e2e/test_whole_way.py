@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from aela.evaluation.score import score
 from aela.memory import store
 from aela.mimicry import generation as generations
 from aela.mimicry.predict import PREDICTIONS, read_predictions
+from aela.mimicry.recall import Mimic
 from aela.mimicry.trace import trace
 from aela.storage import Home, read_json
 from aela_dagster import scoring
@@ -123,7 +125,7 @@ def test_losses_are_in_the_event_log_and_checks_have_passed(lived):
         for event in (record.dagster_event for record in instance.all_logs(run.run_id))
         if event and event.event_type_value == "ASSET_CHECK_EVALUATION"
     ]
-    assert len(checks) == 5 and all(check.passed for check in checks)
+    assert len(checks) == 6 and all(check.passed for check in checks)
 
 
 def test_the_spoken_video_and_the_report_are_there(lived):
@@ -159,3 +161,50 @@ def test_the_score_reads_what_was_predicted(lived, nursery: Path):
     assert result["frames"] == sum(pq.read_metadata(path).num_rows for path in tables)
     assert result["chance"] == 0.5
     assert 0 <= result["remembered"]["word_accuracy_forced"]["all"] <= 1
+
+
+def test_each_prediction_is_of_one_generation_whatever_is_published_or_rolled_back(
+    lived, monkeypatch: pytest.MonkeyPatch
+):
+    home, instance, _ = lived
+    monkeypatch.setenv("AELA_HOME", str(home.root))
+    first = generations.required(home)
+    [entry] = store.remembered(home, "watch")
+    others = [replace(first, threshold=t, parent=first.sha) for t in (0.0, 1.0)]
+    generations.publish(home, others[0])
+    assert _asked(instance) == [entry.video]
+    load = Mimic.load
+
+    def published_meanwhile(*arguments: Any, **options: Any) -> Mimic:
+        mimic = load(*arguments, **options)
+        generations.publish(home, others[1])
+        return mimic
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Mimic, "load", published_meanwhile)
+        assert _watched(instance, entry.video)
+    silent = home.predictions(entry.video, others[0].sha)
+    rows = read_predictions(home, entry.video, others[0].sha).to_pylist()
+    assert {row["generation"] for row in rows} == {others[0].sha}
+    assert not any(row["said"] for row in rows) and silent.with_suffix(".mp4").exists()
+    assert not home.predictions(entry.video, others[1].sha).exists()
+    assert _asked(instance) == [entry.video], "the one published meanwhile has not looked yet"
+    assert _watched(instance, entry.video)
+    rows = read_predictions(home, entry.video, others[1].sha).to_pylist()
+    assert {row["generation"] for row in rows} == {others[1].sha} and rows[0]["said"]
+    assert generations.roll_back(home).sha == first.sha
+    assert _asked(instance) == [], "what it said before is current again"
+    assert trace(home, f"{entry.video}@3").generation.sha == first.sha
+
+
+def _asked(instance: dg.DagsterInstance) -> list[str | None]:
+    """The videos that are to be watched."""
+    sensor: Any = defs.resolve_sensor_def("watching")
+    tick = sensor(dg.build_sensor_context(instance, resources={"memory": Memory()}))
+    requests = [] if isinstance(tick, dg.SkipReason) else tick.run_requests
+    return [request.partition_key for request in requests]
+
+
+def _watched(instance: dg.DagsterInstance, video: str) -> bool:
+    job = defs.resolve_job_def("watch")
+    return job.execute_in_process(instance=instance, partition_key=video).success
