@@ -9,7 +9,7 @@ import numpy as np
 
 from aela.learning.checkpoints import Checkpoint
 from aela.memory import manifest as manifests
-from aela.memory.manifest import Entry, Manifest
+from aela.memory.manifest import Entry
 from aela.storage import Home
 
 NEW_SHARE = 0.5  # of a batch, at least; the rest is old
@@ -18,11 +18,6 @@ NEW_SHARE = 0.5  # of a batch, at least; the rest is old
 def known_to(home: Home, parent: Checkpoint | None) -> frozenset[Entry]:
     """The entries of the memory that a checkpoint was trained on; none for None."""
     return frozenset(manifests.read(home, parent.card.manifest).entries if parent else ())
-
-
-def new_in(manifest: Manifest, known: frozenset[Entry]) -> Manifest:
-    """What of a manifest is not known yet."""
-    return Manifest(tuple(entry for entry in manifest.entries if entry not in known))
 
 
 def replayed(rows: int, most: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,90 @@
+"""Embeddings of memory: what a checkpoint takes over from its parent, and what it makes anew."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from upath import UPath
+
+from aela.learning import embeddings
+from aela.memory import manifest as manifests
+from aela.memory.manifest import Manifest
+from aela.storage import Home
+from tests.conftest import Life, remember
+
+
+class Eyes:
+    """An encoder that embeds each frame as its own number, and counts how often it is asked."""
+
+    def __init__(self, number: float) -> None:
+        self.number, self.asked = number, 0
+
+    def __call__(self, frames: pa.Table) -> np.ndarray:
+        self.asked += len(frames)
+        return np.full((len(frames), 2), self.number, np.float32)
+
+
+def refreshed(
+    home: Home, checkpoint: str, manifest: Manifest, number: float, **of: str | int | None
+) -> int:
+    eyes = Eyes(number)
+    assert embeddings.refresh(home, checkpoint, manifest, "frame", eyes, **of) == eyes.asked  # type: ignore[arg-type]
+    return eyes.asked
+
+
+def by(home: Home, checkpoint: str, manifest: Manifest) -> list[float]:
+    """The number of the encoder behind each video's embeddings."""
+    values, offsets = embeddings.gather(home, checkpoint, manifest, "frame")
+    alone = [embeddings.read(home, checkpoint, entry.video)[0, 0] for entry in manifest.entries]
+    assert [values[offsets[entry.video], 0] for entry in manifest.entries] == alone
+    return alone
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.at(UPath(tmp_path))
+
+
+def test_a_round_embeds_what_is_new_and_takes_the_rest_over(home: Home) -> None:
+    for name in ("a", "b", "c"):
+        remember(home, name, "learn")
+    old = manifests.take(home)
+    assert refreshed(home, "one", old, 1.0) == 9
+    remember(home, "d", "learn")
+    now = manifests.take(home)
+    assert refreshed(home, "two", now, 2.0, parent="one", most=0) == 3
+    assert by(home, "two", now) == [1.0, 1.0, 1.0, 2.0]
+    assert refreshed(home, "two", now, 2.0, parent="one", most=0) == 0
+
+
+def test_everything_is_embedded_anew_in_turn(home: Home) -> None:
+    for name in "abcd":
+        remember(home, name, "learn")
+    manifest = manifests.take(home)
+    refreshed(home, "0", manifest, 0.0)
+    for number in range(1, 9):
+        # Six rows: two videos a round, those whose embeddings are the oldest.
+        assert refreshed(home, str(number), manifest, number, parent=str(number - 1), most=6) == 6
+        if number > 1:
+            assert Counter(by(home, str(number), manifest)) == {number: 2, number - 1: 2}
+
+
+def test_without_a_bound_all_is_embedded_anew(home: Home) -> None:
+    remember(home, "a", "learn")
+    manifest = manifests.take(home)
+    refreshed(home, "one", manifest, 1.0)
+    assert refreshed(home, "two", manifest, 2.0, parent="one", most=0) == 0
+    assert refreshed(home, "two", manifest, 2.0) == 3
+    assert by(home, "two", manifest) == [2.0]
+
+
+def test_what_was_captured_anew_is_not_taken_over(life: Life) -> None:
+    home, manifest = life.home, manifests.of_now(life.home)
+    first, *others = manifest.entries
+    changed = Manifest((type(first)(first.video, "other rows", 3, 2), *others))
+    refreshed(home, "one", manifest, 1.0)
+    assert refreshed(home, "two", changed, 2.0, parent="one", most=0) == 3
+    assert embeddings.find(home, "two", first) is None
+    assert embeddings.find(home, "two", others[0]) is not None
