@@ -100,13 +100,19 @@ def watch(console: Console, runner: Runner, videos: list[str], *, table: bool = 
 
     Raises:
         UnknownGeneration: nothing was learned yet.
-        RunFailed: a step failed.
+        RunFailed: some could not be watched; the others were.
     """
     generation = generations.required(runner.home)
+    failure = None
+    with console.status(f"Watching {len(videos)} videos …"):
+        try:
+            runner.watch(videos)
+        except RunFailed as error:
+            failure = error
     for video in videos:
-        with console.status(f"Watching {video} …"):
-            runner.run("watch", video)
         path = runner.home.predictions(video, generation.sha)
+        if not path.exists():
+            continue
         if table:
             console.print(said(runner, video, generation.sha))
         console.print(
@@ -117,6 +123,8 @@ def watch(console: Console, runner: Runner, videos: list[str], *, table: bool = 
             highlight=False,
             soft_wrap=True,
         )
+    if failure:
+        raise failure
 
 
 def said(runner: Runner, video: str, generation: str) -> Table:

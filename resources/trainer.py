@@ -4,7 +4,9 @@ A crash or an exhausted memory ends this process alone; the code location stays 
 """
 
 import contextlib
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -21,12 +23,14 @@ from aela.memory.manifest import EmptyMemory
 from aela.mimicry import generation as generations
 from aela.presets import preset
 from aela.storage import Home
-from resources.compute import FAILED
+from resources.compute import FAILED, UnknownDevice, torch_device
 
 LOG_EVERY_S = 10.0
+PARENT_EVERY_S = 1.0
 
 
 def main() -> None:
+    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     with open_dagster_pipes() as pipes:
         try:
             _train(pipes)
@@ -36,14 +40,25 @@ def main() -> None:
             manifests.UnknownManifest,
             checkpoints.UnknownCheckpoint,
             FloatingPointError,
+            UnknownDevice,
         ) as error:
             pipes.report_custom_message({FAILED: str(error)})
 
 
+def _end_with(parent: int) -> None:
+    """End this process once its run was killed: the run starts anew, and so does the training."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_EVERY_S)
+    os._exit(1)
+
+
 def _train(pipes: PipesContext) -> None:
+    import torch
+
     from aela.trainers import train
 
     extras = pipes.extras
+    torch.set_num_threads(extras["threads"])
     home, model = Home.at(extras["home"]), extras["model"]
     settings = preset(extras["preset"], extras["effort"])
     manifest = manifests.read(home, extras["manifest"])
@@ -55,8 +70,9 @@ def _train(pipes: PipesContext) -> None:
             manifest,
             settings,
             seed=extras["seed"],
-            device=extras["device"],
+            device=torch_device(extras["device"], model),
             parent=parent,
+            inputs=extras["inputs"],
             report=_reporter(pipes, draw),
         )
     checkpoints.set_current(home, checkpoint)

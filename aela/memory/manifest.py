@@ -68,10 +68,15 @@ def of_now(home: Home) -> Manifest:
 def take(home: Home) -> Manifest:
     """The manifest of now, written down to be trained on."""
     manifest = of_now(home)
+    write(home, manifest)
+    return manifest
+
+
+def write(home: Home, manifest: Manifest) -> None:
+    """Write a manifest down to be trained on; an existing one is kept."""
     path = home.manifest(manifest.sha)
     if not path.exists():
         write_json(path, [vars(entry) for entry in manifest.entries])
-    return manifest
 
 
 def set_current(home: Home, manifest: Manifest) -> None:

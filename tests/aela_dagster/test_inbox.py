@@ -67,10 +67,13 @@ def _ingest(instance: dg.DagsterInstance, tick: dg.SensorResult) -> dict[str, bo
 
 def test_a_growing_file_is_left_until_it_is_whole(home: Home, instance: dg.DagsterInstance):
     path = _drop(home, "cup.mp4", b"half")
-    first = _tick(instance, None)
-    path.write_bytes(b"half and more")
-    _age(path)
-    second = _tick(instance, first.cursor)
+    with path.open("ab") as writer:
+        _age(path)
+        first = _tick(instance, None)
+        writer.write(b" and more")
+        writer.flush()
+        _age(path)
+        second = _tick(instance, first.cursor)
     assert not first.run_requests and not second.run_requests and path.exists()
     third = _tick(instance, second.cursor)
     [request] = third.run_requests or []
@@ -283,7 +286,6 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken_in_half(
     home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
     path = _drop(home, "cup.mp4", b"half")
-    cursor = _tick(instance, None).cursor
 
     class WrittenToMeanwhile(videos.PatientHash):
         def __call__(self, file: UPath) -> str:
@@ -295,9 +297,9 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken_in_half(
 
     with monkeypatch.context() as patch:
         patch.setattr(sensors, "_hashed", WrittenToMeanwhile())
-        tick = _tick(instance, cursor)
+        tick = _tick(instance, None)
     assert not tick.run_requests and path.exists() and videos.known(home) == []
-    tick = _tick(instance, _tick(instance, tick.cursor).cursor)
+    tick = _tick(instance, tick.cursor)
     [request] = tick.run_requests or []
     [video] = videos.known(home)
     assert request.partition_key == video.video
@@ -324,7 +326,6 @@ def test_a_file_that_takes_long_to_read_is_read_over_several_ticks(
 ):
     content = os.urandom(5 * videos.BLOCK_BYTES + 3)
     _drop(home, "long.mp4", content)
-    tick = _tick(instance, None)
 
     class Slow(videos.PatientHash):
         def __call__(self, file: UPath) -> str:
@@ -332,10 +333,12 @@ def test_a_file_that_takes_long_to_read_is_read_over_several_ticks(
             return super().__call__(file)
 
     monkeypatch.setattr(sensors, "_hashed", Slow())
+    cursor = None
     for _ in range(5):
-        tick = _tick(instance, tick.cursor)
+        tick = _tick(instance, cursor)
+        cursor = tick.cursor
         assert not tick.run_requests and videos.known(home) == []
-    assert len(_keys(_tick(instance, tick.cursor))) == 1
+    assert len(_keys(_tick(instance, cursor))) == 1
     [video] = videos.known(home)
     assert video.sha256 == hashlib.sha256(content).hexdigest()
 
