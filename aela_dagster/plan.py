@@ -134,7 +134,7 @@ def what_is_known(home: Home, arriving: int) -> Known:
         current=current,
         learned=learned,
         speaking=_speaking(home, generation),
-        made_before=_made_before(home, memory, current, learned),
+        withdrawn=_withdrawn(home, memory, current, learned, generation),
     )
 
 
@@ -174,29 +174,37 @@ def _speaking(home: Home, generation: Generation | None) -> Speaking | None:
     return Speaking(generation.image_encoder, generation.word_autoencoder, manifest)
 
 
-def _made_before(
+def _withdrawn(
     home: Home,
     memory: Manifest,
     current: Mapping[str, Checkpoint],
     learned: Mapping[str, Manifest],
+    speaking: Generation | None,
 ) -> bool:
-    """Whether the current checkpoints were joined on what they share before."""
-    if "image_encoder" not in current or "word_autoencoder" not in current:
+    """Whether what is current was joined in a generation after the one that speaks."""
+    if speaking is None or not {"image_encoder", "word_autoencoder"} <= current.keys():
         return False
     shared = schedule.common(memory, learned["image_encoder"], learned["word_autoencoder"])
     seen, heard = current["image_encoder"].sha, current["word_autoencoder"].sha
-    return made_of(home, seen, heard, shared.sha) is not None
+    made = made_of(home, seen, heard, shared.sha)
+    seen_so_far = set()
+    while made and made.parent and made.parent not in seen_so_far:
+        if made.parent == speaking.sha:
+            return True
+        seen_so_far.add(made.parent)
+        values = catalogue.read(home, home.generations).get(made.parent)
+        made = Generation(**values) if values else None
+    return False
 
 
 def made_of(
     home: Home, image_encoder: str, word_autoencoder: str, manifest: str
 ) -> Generation | None:
-    """A generation made of exactly these, whether it speaks or not."""
+    """A generation made of exactly these, whatever became of it."""
     wanted = (image_encoder, word_autoencoder, manifest)
     for values in catalogue.read(home, home.generations).values():
-        found = Generation(**values)
-        if (found.image_encoder, found.word_autoencoder, found.manifest) == wanted:
-            return found
+        if (values["image_encoder"], values["word_autoencoder"], values["manifest"]) == wanted:
+            return Generation(**values)
     return None
 
 

@@ -89,8 +89,8 @@ class Known:
         arriving: how many videos to learn from are still being taken in.
         current: checkpoints by model; learned: what each was trained on.
         speaking: the current generation.
-        made_before: whether a generation of exactly the current checkpoints and what they both know
-            was made before, whatever became of it.
+        withdrawn: whether the current generation speaks although one of exactly the current
+            checkpoints and what they both know was made after it: it was refused, or rolled back.
     """
 
     memory: Manifest
@@ -99,7 +99,7 @@ class Known:
     current: Mapping[str, Checkpoint] = field(default_factory=dict)
     learned: Mapping[str, Manifest] = field(default_factory=dict)
     speaking: Speaking | None = None
-    made_before: bool = False
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,16 +225,16 @@ def _association(known: Known, coming: Collection[str]) -> Training | str:
     spoken = set(speaking.manifest.entries)
     new = [entry for entry in shared.entries if entry not in spoken]
     if spoken <= set(known.memory.entries):  # What leans on forgotten videos is always replaced.
-        if known.made_before:
+        if known.withdrawn:
             return (
-                "What sight and hearing share was joined before, and that generation is not in use;"
-                " it waits for something new."
+                "What sight and hearing share was joined in a generation that was refused or rolled "
+                "back; it waits for something new."
             )
         others = [model for model in SENSES if model in coming]
         if not new and others:
             return f"Sight and hearing share nothing new until {' and '.join(others)} have learned."
     if new:
-        return _because(training, f"{_videos(new)} are new to both sight and hearing.")
+        return _because(training, f"New to both sight and hearing: {_videos(new)}.")
     return _because(training, "Sight or hearing was trained anew.")
 
 
