@@ -227,8 +227,8 @@ def _association(known: Known, coming: Collection[str]) -> Training | str:
     if spoken <= set(known.memory.entries):  # What leans on forgotten videos is always replaced.
         if known.withdrawn:
             return (
-                "What sight and hearing share was joined in a generation that was refused or rolled "
-                "back; it waits for something new."
+                "What sight and hearing share was joined in a generation that was refused or "
+                "rolled back; it waits for something new."
             )
         others = [model for model in SENSES if model in coming]
         if not new and others:

@@ -10,6 +10,7 @@ from aela.learning.schedule import Conditions, Known, Speaking, Training
 from aela.memory.manifest import Entry, Manifest
 
 NOW_S = 1000.0
+AT_ONCE = Conditions()
 CUP, PEN, KEY = (Entry(name, f"content of {name}", 30, 6) for name in ("cup", "pen", "key"))
 MUTE = Entry("mute", "content of mute", 30, 0)
 
@@ -37,7 +38,7 @@ def speaking(of: Known, entries: list[Entry], image_encoder: str = "ima") -> Kno
     return replace(of, speaking=Speaking(image_encoder, "wor", Manifest(tuple(entries))))
 
 
-def asked(model: str, of: Known, conditions: Conditions = Conditions(), **more: float) -> Training:
+def asked(model: str, of: Known, conditions: Conditions = AT_ONCE, **more: float) -> Training:
     found = schedule.next_training(model, of, conditions, more.get("now_s", NOW_S))
     assert isinstance(found, Training), found
     return found
@@ -46,7 +47,7 @@ def asked(model: str, of: Known, conditions: Conditions = Conditions(), **more: 
 def waits(
     model: str,
     of: Known,
-    conditions: Conditions = Conditions(),
+    conditions: Conditions = AT_ONCE,
     coming: tuple[str, ...] = (),
     **more: float,
 ) -> str:
