@@ -113,7 +113,7 @@ class Life(RuleBasedStateMachine):
             if self.queued():
                 self.work(0, outcome)
 
-    @precondition(lambda self: self.queued())
+    @precondition(lambda self: bool(self.queued()))
     @rule(place=st.integers(0, 3), outcome=st.sampled_from(OUTCOMES))
     def work(self, place: int, outcome: str) -> None:
         """Do one of the runs that were asked for, well or not."""
@@ -150,7 +150,7 @@ class Life(RuleBasedStateMachine):
                 made[model] = self._train(model, manifest.sha, {m: c.sha for m, c in made.items()})
             self._publish(made["associator"])
 
-    @precondition(lambda self: store.remembered(self.home))
+    @precondition(lambda self: bool(store.remembered(self.home)))
     @rule(place=st.integers(0, 3))
     def forget(self, place: int) -> None:
         entries = store.remembered(self.home)
@@ -331,7 +331,7 @@ TestLife.settings = settings(
     stateful_step_count=STEPS,
     deadline=None,
     derandomize=True,
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.generate],
     report_multiple_bugs=False,
 )

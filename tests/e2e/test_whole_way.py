@@ -27,7 +27,7 @@ from resources import compute
 from resources.memory import Memory
 from resources.schedule import Schedule
 
-EFFORT = {"preset": "quick", "effort": 0.05}
+EFFORT = {"preset": "quick", "effort": 0.05, "threads": 1}
 
 
 @pytest.fixture(scope="module")
