@@ -276,7 +276,7 @@ LEARNING = {
 
 
 @dg.sensor(
-    job=watch,
+    job_name=watch.name,  # Given the job itself, Dagster makes the sensor anew, with a warning.
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Has the current generation look at the `watch` videos it has not looked at yet.",
