@@ -135,6 +135,7 @@ class Compute(dg.ConfigurableResource):
             "seed": self.seed,
             "resume": self.resume,
             "bars": self.bars,
+            "run_pid": os.getpid(),
         }
         command = [sys.executable, "-m", "resources.trainer"]
         try:

@@ -30,7 +30,6 @@ PARENT_EVERY_S = 1.0
 
 
 def main() -> None:
-    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     with open_dagster_pipes() as pipes:
         try:
             _train(pipes)
@@ -45,9 +44,9 @@ def main() -> None:
             pipes.report_custom_message({FAILED: str(error)})
 
 
-def _end_with(parent: int) -> None:
-    """End this process once its run was killed: the run starts anew, and so does the training."""
-    while os.getppid() == parent:
+def end_with(run_pid: int) -> None:
+    """End this process once that of its run, which started it, is gone: another takes over."""
+    while os.getppid() == run_pid:
         time.sleep(PARENT_EVERY_S)
     os._exit(1)
 
@@ -58,6 +57,7 @@ def _train(pipes: PipesContext) -> None:
     from aela.trainers import train
 
     extras = pipes.extras
+    threading.Thread(target=end_with, args=[extras["run_pid"]], daemon=True).start()
     torch.set_num_threads(extras["threads"])
     home, model = Home.at(extras["home"]), extras["model"]
     settings = preset(extras["preset"], extras["effort"])

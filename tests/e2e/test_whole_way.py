@@ -7,19 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
 from dagster import DagsterRun, DagsterRunStatus
 from rich.console import Console
+from upath import UPath
 
+from aela.capture import Frame
 from aela.evaluation.score import score
-from aela.memory import store
+from aela.memory import store, videos
+from aela.memory.forget import forget
 from aela.mimicry import generation as generations
 from aela.mimicry.predict import PREDICTIONS, read_predictions
 from aela.mimicry.trace import trace
 from aela.storage import Home, read_json
-from aela_dagster import scoring
+from aela_dagster import records, scoring
 from aela_dagster.definitions import defs
 from aela_dagster.jobs import TRAINING
 from aela_dagster.sensors import SENSORS
@@ -123,11 +127,11 @@ def test_losses_are_in_the_event_log_and_checks_have_passed(lived):
     checks = []
     for model, job in TRAINING.items():
         [run] = instance.get_runs(dg.RunsFilter(job_name=job.name))
-        records = instance.all_logs(run.run_id)
-        assert any(record.user_message.startswith(f"{model} step") for record in records)
+        log = instance.all_logs(run.run_id)
+        assert any(record.user_message.startswith(f"{model} step") for record in log)
         checks += [
             record.dagster_event.asset_check_evaluation_data
-            for record in records
+            for record in log
             if record.dagster_event
             and record.dagster_event.event_type_value == "ASSET_CHECK_EVALUATION"
         ]
@@ -140,6 +144,44 @@ def test_models_that_train_at_the_same_time_share_the_cores(instance: dg.Dagster
         tags = {compute.TRAINS_TAG: model}
         instance.add_run(DagsterRun("any", tags=tags, status=DagsterRunStatus.STARTED))
     assert compute.fair_share(instance) == max(1, compute.cores() // 4)
+
+
+def test_a_video_that_cannot_be_watched_does_not_stop_the_others(lived, tmp_path: Path):
+    home, instance, _ = lived
+    [good] = [entry.video for entry in store.remembered(home, "watch")]
+    file = UPath(tmp_path / "bad.mp4")
+    file.write_bytes(b"bad")
+    bad = videos.take_in(home, file, "watch", move=True)
+    views = np.zeros((2, 8, 8, 3), np.uint8)
+    store.remember(home, bad, [Frame(0.0, b"no picture", 8, 8, 1.0, views)])
+    try:
+        result = defs.resolve_job_def("watch").execute_in_process(
+            instance=instance,
+            run_config={"ops": {"look": {"config": {"videos": [bad.video, good]}}}},
+            raise_on_error=False,
+        )
+        assert not result.success
+        run = result.run_id
+        assert f"1 of 2 videos could not be watched: {bad.video}: " in records.reason(instance, run)
+        made = {
+            (event.asset_key.to_user_string(), event.partition)
+            for event in result.asset_materializations_for_node("look")
+        }
+        assert made == {("predictions", good), ("spoken_video", good)}
+    finally:
+        forget(home, bad.video)
+
+
+def test_one_video_is_watched_as_a_partition(lived):
+    home, instance, _ = lived
+    [entry] = store.remembered(home, "watch")
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey("predictions")],
+        partition_key=entry.video,
+    )
+    [event] = result.asset_materializations_for_node("predictions")
+    assert event.metadata["generation"].value == generations.required(home).sha
 
 
 def test_the_spoken_video_and_the_report_are_there(lived):
