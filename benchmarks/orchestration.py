@@ -29,8 +29,7 @@ from dagster import DagsterEventType
 
 from aela.learning import checkpoints
 from aela.learning.checkpoints import MODELS
-from aela.memory.videos import ROLES, Role
-from aela.mimicry import generation as generations
+from aela.memory.videos import Role
 from aela.nursery import NurserySettings, make_nursery
 from aela.storage import Home
 from aela_dagster import records
@@ -47,18 +46,25 @@ def main() -> None:
     parser.add_argument("--videos", type=Path)
     parser.add_argument("--drops", type=int, default=2)
     parser.add_argument("--effort", type=float, default=0.3)
+    parser.add_argument("--threads", type=int, default=0, help="of a training; 0: all cores")
     parser.add_argument("--idle", type=float, default=60.0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), arguments.videos, arguments.drops, arguments.effort, arguments.idle)
+        measure(Path(folder), arguments)
 
 
-def measure(folder: Path, given: Path | None, drops: int, effort: float, idle_s: float) -> None:
+def measure(folder: Path, arguments: argparse.Namespace) -> None:
+    given, drops = arguments.videos, arguments.drops
     if given is None:
         make_nursery(folder / "drawn", NurserySettings(things=LEARNED + drops, train_seconds=30))
         given = folder / "drawn" / "train"
     videos = sorted(given.glob("*.mp4"))[: LEARNED + 2 * drops]
-    runner = Runner.at(Home.at(folder / "home"), preset="quick", effort=effort)
+    runner = Runner.at(
+        Home.at(folder / "home"),
+        preset="quick",
+        effort=arguments.effort,
+        threads=arguments.threads,
+    )
     for video in videos[:LEARNED]:
         runner.run("ingest", runner.take_in(video, "learn").video)
     row("", "measured", "bar")
@@ -67,7 +73,7 @@ def measure(folder: Path, given: Path | None, drops: int, effort: float, idle_s:
     runner.run("evaluate")
     with stack(runner.home, folder / "log"):
         quiet(runner.instance)
-        percent, megabytes = idle(idle_s)
+        percent, megabytes = idle(arguments.idle)
         row("**idle CPU of the whole stack**", f"{percent:.1f} % of a core", "≤ 5 %")
         row("**its memory** (PSS)", f"{megabytes:.0f} MB", "≤ 1000 MB")
         watched = [drop(runner, video, "watch") for video in videos[LEARNED : LEARNED + drops]]
@@ -198,14 +204,11 @@ def pss_mb(process: Path) -> float:
 
 def drop(runner: Runner, video: Path, role: Role) -> float:
     """Seconds from the file's arrival until Dagster has what is made of it."""
-    assert role in ROLES
     inbox = Path(str(runner.home.inbox(role)))
     assets = ("predictions",) if role == "watch" else ("frames", "clips")
     keys = [dg.AssetKey(asset) for asset in assets]
     before = [runner.instance.get_materialized_partitions(key) for key in keys]
     shutil.copyfile(video, inbox / video.name)
-    if role == "watch":
-        generations.required(runner.home)
 
     def made() -> bool:
         now = [runner.instance.get_materialized_partitions(key) for key in keys]
