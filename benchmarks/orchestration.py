@@ -95,22 +95,30 @@ def told(seconds: list[float]) -> str:
 
 
 def share_of_learn(runner: Runner) -> str:
-    """The wall time of the job without the trainers' loops and without the other steps."""
+    """What of the job's time is no step's own work: between the steps, until a trainer's process
+    runs, and what is told of its checkpoint once that is written.
+    """
     start = time.monotonic()
-    result = runner.run("learn")
+    run_id = runner.run("learn").run_id
     total_s = time.monotonic() - start
-    trained_s = 0.0
+    started, ended, opened = {}, {}, {}
+    for entry in runner.instance.all_logs(run_id):
+        step = entry.step_key or ""
+        if entry.dagster_event and entry.dagster_event.is_step_start:
+            started[step] = entry.timestamp
+        if entry.dagster_event and entry.dagster_event.is_step_success:
+            ended[step] = entry.timestamp
+        if "opened dagster pipes" in entry.user_message:
+            opened[step] = entry.timestamp
+    own_s, trained_s = sum(ended[step] - started[step] for step in ended), 0.0
     for model in MODELS:
-        trained_s += checkpoints.required(runner.home, model).card.metrics["seconds"]
-    other_s = sum(
-        event.step_success_data.duration_ms / 1000
-        for event in result.all_events
-        if event.is_step_success and event.step_key not in MODELS
-    )
-    steps_s = total_s - trained_s - other_s
+        found = checkpoints.required(runner.home, model)
+        card = Path(str(runner.home.models(model) / f"{found.sha}.json"))
+        own_s -= opened[model] - started[model] + ended[model] - card.stat().st_mtime
+        trained_s += found.card.metrics["seconds"]
     return (
-        f"{steps_s / total_s:.0%}: {steps_s:.1f} of {total_s:.0f} s "
-        f"({trained_s:.0f} s trained, {other_s:.0f} s in the other steps)"
+        f"{1 - own_s / total_s:.0%}: {total_s - own_s:.1f} of {total_s:.0f} s "
+        f"({trained_s:.0f} s of it in the trainers' loops)"
     )
 
 

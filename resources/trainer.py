@@ -23,8 +23,9 @@ from aela.memory.manifest import EmptyMemory
 from aela.mimicry import generation as generations
 from aela.presets import preset
 from aela.storage import Home
-from resources.compute import FAILED, UnknownDevice, torch_device
+from resources.devices import UnknownDevice, torch_device
 
+FAILED = "failed"  # key of the message that says in one sentence why a training stopped
 LOG_EVERY_S = 10.0
 PARENT_EVERY_S = 1.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.compute import UnknownDevice, torch_device
+from resources.devices import UnknownDevice, torch_device
 
 STARTS_A_TRAINER = """
 import os, subprocess, sys, time
