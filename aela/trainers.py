@@ -1,5 +1,7 @@
 """Trains one model by name, on top of what the earlier stages made current."""
 
+from collections.abc import Mapping
+
 from aela.association.pairs import make_pairs
 from aela.association.train import train_associator
 from aela.learning import checkpoints
@@ -24,6 +26,7 @@ def train(
     seed: int,
     device: str = "cpu",
     parent: Checkpoint | None = None,
+    inputs: Mapping[str, str] | None = None,
     report: Report = silent,
 ) -> Checkpoint:
     """Train `model` on a manifest and save it; not made current.
@@ -31,6 +34,7 @@ def train(
     Args:
         model: one of `checkpoints.TRAINED`; IMAGE_DECODER for the generation that speaks.
         parent: start from its weights; not for IMAGE_DECODER.
+        inputs: checkpoints to train on top of, by model; the current ones of those not named.
 
     Raises:
         EmptyMemory: the manifest holds too little to train on.
@@ -38,17 +42,23 @@ def train(
         UnknownGeneration: there is no generation yet for an image decoder to show.
         ValueError: there is no model of that name.
     """
+
+    def on_top_of(earlier: str) -> Checkpoint:
+        if inputs and earlier in inputs:
+            return checkpoints.read(home, earlier, inputs[earlier])
+        return checkpoints.required(home, earlier)
+
     common = {"seed": seed, "device": device, "parent": parent, "report": report}
     if model == "image_encoder":
         return train_image_encoder(home, manifest, preset.image_encoder, **common)
     if model == "mel_autoencoder":
         return train_mel_autoencoder(home, manifest, preset.mel_autoencoder, **common)
     if model == "word_autoencoder":
-        mel = checkpoints.required(home, "mel_autoencoder")
+        mel = on_top_of("mel_autoencoder")
         return train_word_autoencoder(home, manifest, mel, preset.word_autoencoder, **common)
     if model == "associator":
-        image_encoder = checkpoints.required(home, "image_encoder")
-        word_autoencoder = checkpoints.required(home, "word_autoencoder")
+        image_encoder = on_top_of("image_encoder")
+        word_autoencoder = on_top_of("word_autoencoder")
         settings = preset.associator
         pairs = make_pairs(home, manifest, image_encoder, word_autoencoder, settings.window_s)
         return train_associator(

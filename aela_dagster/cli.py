@@ -241,6 +241,17 @@ def up(
 
 
 @app.command()
+def status(home: HomeOption = None) -> None:
+    """Say what is being done, what each model waits for, and which generation speaks.
+
+    Example: `aela status`
+    """
+    from aela_dagster import status as told
+
+    told.run(console, Runner.at(Home.at(home)))
+
+
+@app.command()
 def trace(
     prediction: Annotated[str, typer.Argument(help="`VIDEO@SECONDS`; VIDEO may be shortened.")],
     home: HomeOption = None,

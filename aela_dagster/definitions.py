@@ -5,6 +5,7 @@ import os
 import dagster as dg
 
 from aela.capture import CaptureSettings
+from aela.learning.schedule import Conditions
 from aela.presets import DEFAULT_PRESET
 from aela_dagster.checks import CHECKS
 from aela_dagster.jobs import JOBS
@@ -24,6 +25,7 @@ from assets.senses import senses
 from resources.compute import Compute
 from resources.memory import Memory
 from resources.models import Checkpoints
+from resources.schedule import Schedule
 
 
 def _number(variable: str, default: float) -> float:
@@ -42,6 +44,14 @@ def _number(variable: str, default: float) -> float:
 the_memory = Memory(
     max_pixels=int(_number("AELA_MAX_PIXELS", CaptureSettings.max_pixels)),
     max_seconds=_number("AELA_MAX_SECONDS", CaptureSettings.max_seconds),
+)
+the_schedule = Schedule(
+    least_frames=int(_number("AELA_LEAST_FRAMES", Conditions.least_frames)),
+    least_clips=int(_number("AELA_LEAST_CLIPS", Conditions.least_clips)),
+    new_frames=int(_number("AELA_NEW_FRAMES", Conditions.new_frames)),
+    new_clips=int(_number("AELA_NEW_CLIPS", Conditions.new_clips)),
+    patience_s=_number("AELA_PATIENCE_S", Conditions.patience_s),
+    gather_s=_number("AELA_GATHER_S", Conditions.gather_s),
 )
 
 defs = dg.Definitions(
@@ -67,6 +77,7 @@ defs = dg.Definitions(
     resources={
         "memory": the_memory,
         "checkpoints": Checkpoints(memory=the_memory),
+        "schedule": the_schedule,
         "compute": Compute(
             preset=os.environ.get("AELA_PRESET", DEFAULT_PRESET),
             effort=_number("AELA_EFFORT", 1),

@@ -1,5 +1,6 @@
 """Runs jobs from the command line in this process, recorded by Dagster like any other run."""
 
+import json
 import os
 import platform
 from dataclasses import dataclass, field
@@ -7,34 +8,47 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from upath import UPath
 
 from aela.memory import videos
 from aela.memory.videos import Role, Video
 from aela.storage import Home, write_bytes
+from aela_dagster import records
 from aela_dagster.abandoned import HOST_TAG, end_abandoned
+from aela_dagster.records import VIDEOS_TAG
 from assets import common
 
+ASSET_MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
+MOST_RUNS = 1000  # in which something was made of one video
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
 nux:
   enabled: false
-# Runs wait for each other beyond two at a time; trainings of one kind never overlap.
+# Models train side by side, never two of one kind: each has a pool of its own.
 concurrency:
   runs:
-    max_concurrent_runs: 2
+    max_concurrent_runs: 6
+    tag_concurrency_limits:
+      - key: aela/kind
+        value: ingest
+        limit: 2
   pools:
     default_limit: 1
+    granularity: run
+# What is asked for begins within a second.
+run_queue:
+  dequeue_interval_seconds: 1
+sensors:
+  use_threads: true
+  num_workers: 4
 # What was launched but never began is ended after three minutes.
 run_monitoring:
   enabled: true
+# The sensors ask again for what failed.
 run_retries:
-  enabled: true
-  max_retries: 1
-  retry_on_asset_or_op_failure: false
+  enabled: false
 """
 
 
@@ -82,16 +96,31 @@ class Runner:
         Raises:
             RunFailed: a step failed.
         """
+        return self._run(job, video, {}, {})
+
+    def watch(self, watched: list[str]) -> None:
+        """Have the current generation look at some videos, in one run.
+
+        Raises:
+            RunFailed: some could not be watched; all others were.
+        """
+        ops = {"look": {"config": {"videos": watched}}}
+        self._run("watch", None, {"ops": ops}, {VIDEOS_TAG: json.dumps(watched)})
+
+    def _run(
+        self, job: str, video: str | None, config: dict[str, Any], tags: dict[str, str]
+    ) -> dg.ExecuteInProcessResult:
         from aela_dagster.definitions import defs
 
         result = defs.resolve_job_def(job).execute_in_process(
             instance=self.instance,
             partition_key=video,
-            tags={HOST_TAG: platform.node()},
+            tags={HOST_TAG: platform.node(), **tags},
             raise_on_error=False,
             run_config={
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 "resources": {"compute": {"config": self.compute}},
+                **config,
             },
         )
         if not result.success:
@@ -113,20 +142,48 @@ class Runner:
         Raises:
             ValueError: a run is busy with the video.
         """
-        busy = dg.RunsFilter(tags={PARTITION_NAME_TAG: video}, statuses=NOT_FINISHED_STATUSES)
-        if self.instance.get_runs(busy, limit=1):
+        if video in records.busy_with(records.under_way(self.instance)):
             raise ValueError(f"A run is busy with {video}; wait until it ends, or cancel it.")
 
     def forget(self, video: str) -> None:
         """Delete the partition of a video and its runs, whose logs show pictures of it."""
         for run in self.instance.get_runs(dg.RunsFilter(tags={PARTITION_NAME_TAG: video})):
             self.instance.delete_run(run.run_id)
+        for run_id in self._told_of(video):
+            self._delete_but_for_others(run_id, video)
         for asset in self.instance.all_asset_keys():
             latest = self.instance.get_latest_materialization_event(asset)
             shown = latest.asset_materialization if latest else None
             if shown and shown.partition == video:
                 self._show_another(asset, video)
         self.instance.delete_dynamic_partition(common.videos.name or "", video)
+
+    def _told_of(self, video: str) -> set[str]:
+        """The runs for several videos in which something was made of this one."""
+        return {
+            record.event_log_entry.run_id
+            for asset in self.instance.all_asset_keys()
+            for record in self.instance.fetch_materializations(
+                dg.AssetRecordsFilter(asset, asset_partitions=[video]), limit=MOST_RUNS
+            ).records
+            if self.instance.get_run_by_id(record.event_log_entry.run_id)
+        }
+
+    def _delete_but_for_others(self, run_id: str, video: str) -> None:
+        """Delete a run; what it made of other videos is told again, without pictures."""
+        made = [
+            entry.dagster_event.step_materialization_data.materialization
+            for entry in self.instance.all_logs(run_id, of_type=ASSET_MATERIALIZATION)
+            if entry.dagster_event
+        ]
+        self.instance.delete_run(run_id)
+        for event in made:
+            wanted = dg.AssetRecordsFilter(
+                event.asset_key, asset_partitions=[event.partition or ""]
+            )
+            newer = self.instance.fetch_materializations(wanted, limit=1).records
+            if event.partition != video and not newer:
+                self.instance.report_runless_asset_event(_plain(event))
 
     def _show_another(self, asset: dg.AssetKey, video: str) -> None:
         """Make the event of another video an asset's latest, a copy of which lies beside the runs.
@@ -137,14 +194,20 @@ class Runner:
         wanted = dg.AssetRecordsFilter(asset, asset_partitions=sorted(others))
         found = self.instance.fetch_materializations(wanted, limit=1).records if others else []
         if found and (event := found[0].asset_materialization):
-            plain = {
-                name: value
-                for name, value in event.metadata.items()
-                if not isinstance(value, dg.MarkdownMetadataValue)
-            }
-            self.instance.report_runless_asset_event(event.with_metadata(plain))
+            self.instance.report_runless_asset_event(_plain(event))
         else:
             self.instance.wipe_assets([asset])
+
+
+def _plain(event: dg.AssetMaterialization) -> dg.AssetMaterialization:
+    """Without pictures."""
+    return event.with_metadata(
+        {
+            name: value
+            for name, value in event.metadata.items()
+            if not isinstance(value, dg.MarkdownMetadataValue)
+        }
+    )
 
 
 def _why(result: dg.ExecuteInProcessResult) -> str:

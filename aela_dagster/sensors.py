@@ -6,59 +6,51 @@ a tick costs does not grow with what is known, but for listing it: it opens only
 for a second at most, and asks Dagster's storage about a bounded number of videos.
 """
 
+import fcntl
 import json
 import shutil
+import signal
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import dagster as dg
-from dagster import DagsterRunStatus, RunsFilter
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from upath import UPath
 
-from aela.memory import catalogue, store, videos
+from aela.memory import catalogue, videos
 from aela.memory import manifest as manifests
 from aela.memory.forget import all_forgotten
 from aela.memory.videos import ROLES, NotReadYet, PatientHash, Role
 from aela.mimicry import generation as generations
 from aela.mimicry.predict import predicted
 from aela.storage import Home, canonical_json, read_json, sha256
+from aela_dagster import plan, records
 from aela_dagster.abandoned import end_abandoned
-from aela_dagster.jobs import evaluate, ingest, learn, watch
+from aela_dagster.jobs import TRAINING, evaluate, ingest, ingest_and_watch
+from aela_dagster.plan import ADDED_TAG, GENERATION_TAG, TRAINING_TAG, ToIngest
+from aela_dagster.records import MOST_TRIES, VIDEOS_TAG
+from aela_dagster.watch import look, watch
 from assets import common
 from resources.memory import Memory
+from resources.schedule import Schedule
 
-MOST_REQUESTS = 20  # runs asked for in one tick
-MOST_TRIES = 3  # of what fails again and again
+MOST_REQUESTS = 20  # runs asked for in one tick, or videos watched in one run
 MOST_UNDER_WAY = 100  # ingests asked for and not ended; the others wait in the videos folder
-LOOKED_UP = 200  # videos whose runs are asked for in one query
-MOST_LOOKED_UP = 5 * LOOKED_UP  # in one tick
-MANIFEST_TAG = "aela/manifest"
-GENERATION_TAG = "aela/generation"
-ADDED_TAG = "aela/added"
 PREDICTED_TAG = "aela/predicted"
+WHY_TAG = "aela/why"
 MOST_SEEN = 100  # files in the inbox that the cursor keeps for the next tick
 TAKING_S = 1.0  # of a tick; a file that takes longer to read is read on at the next tick
-SETTLED_S = 2.0  # a file untouched for so long, and as large as at the last tick, is whole
+SETTLED_S = 2.0  # a file untouched for so long, and open or changing nowhere, is whole
 LEAST_FREE_BYTES = 100_000_000  # on the home's disk; below it no ingest is asked for
 RETRY_S = 60.0  # until a file that could not be taken in is tried again
 UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp")
-ENDED = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
-RUNNING = [
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
 
 _hashed = PatientHash()
 
 
 @dg.sensor(
-    job=ingest,
+    jobs=[ingest, ingest_and_watch],
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Takes fully written files out of inbox/learn and inbox/watch and ingests them.",
@@ -68,24 +60,51 @@ def inbox(context: dg.SensorEvaluationContext, memory: Memory) -> dg.SensorResul
     home = memory.home
     dropped, left_alone = _dropped(home)
     seen = _take_in(context, home, dropped, json.loads(context.cursor or "{}"))
-    under_way = context.instance.get_runs_count(RunsFilter(job_name=ingest.name, statuses=RUNNING))
+    if any(_fresh(file) and _unwritten(home, file) for file in dropped):
+        # What was dropped just now is whole in a moment; the next tick is further away.
+        time.sleep(SETTLED_S)
+        seen = _take_in(context, home, _dropped(home)[0], seen)
+    runs = records.under_way(context.instance)
+    ingesting = [run for run in runs if run.job_name in (ingest.name, ingest_and_watch.name)]
+    busy = records.busy_with(ingesting)
     full = _full(home)
-    room = 0 if full else min(MOST_REQUESTS, MOST_UNDER_WAY - under_way)
-    runs = []
-    for video in _to_ingest(context, home):
-        if len(runs) >= room:
+    room = 0 if full else min(MOST_REQUESTS, MOST_UNDER_WAY - len(ingesting))
+    requests, aside, resting = [], [], 0
+    for video in plan.to_ingest(context.instance, home):
+        if len(requests) >= room:
             break
         # Of what a killed tick has recorded, the file may still lie in the inbox.
-        if not video.under_way and not (seen and videos.missing(home, video.video)):
-            tags = {ADDED_TAG: video.added, PARTITION_NAME_TAG: video.video}
-            run_key = f"{video.video}:{video.added}:{video.tries}"
-            runs.append(dg.RunRequest(run_key=run_key, partition_key=video.video, tags=tags))
-    new = [run.partition_key for run in runs if run.partition_key]
+        if video.video in busy or (seen and videos.missing(home, video.video)):
+            continue
+        if video.tries.too_many:
+            aside.append(video)
+        elif video.tries.rest_s(time.time()):
+            resting += 1
+        else:
+            requests.append(_ingest(home, video))
+    new = [request.partition_key for request in requests if request.partition_key]
+    why = [full or f"{len(ingesting)} ingests are under way."]
+    if resting:
+        why.append(f"{resting} failed and are tried again soon.")
+    if aside:
+        last = records.reason(context.instance, aside[0].tries.run_id)
+        why.append(f"{len(aside)} failed {MOST_TRIES} times; {aside[0].video} last: {last}")
     return dg.SensorResult(
-        run_requests=runs,
+        run_requests=requests,
         dynamic_partitions_requests=[common.videos.build_add_request(new)] if new else [],
         cursor=json.dumps(seen),
-        skip_reason=None if runs else full or f"{under_way} ingests are under way.{left_alone}",
+        skip_reason=None if requests else " ".join(why) + left_alone,
+    )
+
+
+def _ingest(home: Home, video: ToIngest) -> dg.RunRequest:
+    """One run; what is only watched is watched in the same, once there is a generation."""
+    at_once = video.roles == ("watch",) and generations.current(home) is not None
+    return dg.RunRequest(
+        run_key=f"{video.video}:{video.added}:{video.tries.number}",
+        job_name=ingest_and_watch.name if at_once else ingest.name,
+        partition_key=video.video,
+        tags={ADDED_TAG: video.added, PARTITION_NAME_TAG: video.video},
     )
 
 
@@ -132,13 +151,36 @@ def _dropped(home: Home) -> tuple[list[Dropped], str]:
     return sorted(files), links if odd else ""
 
 
+def _fresh(file: Dropped) -> bool:
+    """Whether a file was written to just now."""
+    return time.time() - file.modified < SETTLED_S
+
+
+def _unwritten(home: Home, file: Dropped) -> bool:
+    """Whether certainly nobody has a file open to write to it. Linux can tell, where files are
+    ours: nobody gets a read lease on what somebody writes.
+    """
+    if home.root.protocol or not hasattr(fcntl, "F_SETLEASE"):
+        return False
+    try:
+        with Path(str(home.inbox(file.role) / file.name)).open("rb") as reader:
+            # Who opens it in this moment waits for us; the signal that says so is ignored.
+            fcntl.fcntl(reader, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(reader, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(reader, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return False
+    return True
+
+
 def _take_in(
     context: dg.SensorEvaluationContext,
     home: Home,
     dropped: list[Dropped],
     before: dict[str, list[float]],
 ) -> dict[str, list[float]]:
-    """Take in the files that are as they were before, until the time for that is over.
+    """Take in the files that nobody writes to, or that are as they were before, until the time for
+    that is over.
 
     Returns:
         what the next tick has to know of those that stay: by role and name their size, their time
@@ -153,8 +195,8 @@ def _take_in(
             seen[name] = [*state, due]
             continue
         due = None
-        settled = known == state and now - file.modified >= SETTLED_S
-        if settled and time.monotonic() < _hashed.deadline:
+        settled = known == state or _unwritten(home, file)
+        if settled and not _fresh(file) and time.monotonic() < _hashed.deadline:
             due = _try_to_take_in(context, home, home.inbox(file.role) / file.name, file.role)
             if due is None:
                 continue
@@ -189,69 +231,52 @@ def _try_to_take_in(
     return None
 
 
-class ToIngest(NamedTuple):
-    """A recorded video that memory does not hold.
-
-    `tries` is how often its ingest has failed since it was dropped.
-    """
-
-    video: str
-    roles: tuple[Role, ...]
-    added: str
-    tries: int
-    under_way: bool
-
-
-def _to_ingest(context: dg.SensorEvaluationContext, home: Home) -> Iterator[ToIngest]:
-    """What is to be ingested, oldest first, without what always fails."""
-    done = set(catalogue.names(home.index))
-    missing = [video for video in videos.known(home) if video.video not in done]
-    for start in range(0, min(len(missing), MOST_LOOKED_UP), LOOKED_UP):
-        some = missing[start : start + LOOKED_UP]
-        tags = {ADDED_TAG: [v.added for v in some], PARTITION_NAME_TAG: [v.video for v in some]}
-        failed, under_way = _runs(context, ingest.name, tags)
-        for video in some:
-            drop = video.video, video.added
-            if failed[drop] < MOST_TRIES:
-                yield ToIngest(
-                    video.video, video.roles, video.added, failed[drop], drop in under_way
-                )
-
-
-@dg.sensor(
-    job=learn,
-    minimum_interval_seconds=10,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Learns when memory holds more than the current generation was trained on.",
-)
-def learning(context: dg.SensorEvaluationContext, memory: Memory) -> dg.RunRequest | dg.SkipReason:
-    home = memory.home
-    manifest = manifests.of_now(home)
-    if not manifest.frames or not manifest.clips:
-        return dg.SkipReason("There are no frames and words to learn from yet.")
-    current = generations.current(home)
-    if current and current.manifest == manifest.sha:
-        return dg.SkipReason(f"Everything in memory is learned ({len(manifest.entries)} videos).")
-    for video in _to_ingest(context, home):
-        if "learn" in video.roles:
-            return dg.SkipReason(f"Waiting until {video.video} is ingested.")
-    if context.instance.get_runs_count(RunsFilter(job_name=learn.name, statuses=RUNNING)):
-        return dg.SkipReason("A training is in progress.")
-    tags = {MANIFEST_TAG: manifest.sha}
-    tries = _tries(context, learn.name, tags)
-    if tries >= MOST_TRIES:
-        return dg.SkipReason(
-            f"Learning from this memory failed {MOST_TRIES} times; see why in the runs of the job "
-            "learn, then launch it by hand or drop in another video."
-        )
-    # What is forgotten may bring an older memory back: it is learned anew.
-    return dg.RunRequest(
-        run_key=f"{manifest.sha}:{current.sha if current else ''}:{tries}", tags=tags
+def _training(model: str, name: str) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=name,
+        job=TRAINING[model],
+        minimum_interval_seconds=10,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Trains the {model} when there is something new for it to learn from.",
     )
+    def learns(
+        context: dg.SensorEvaluationContext, memory: Memory, schedule: Schedule
+    ) -> dg.RunRequest | dg.SkipReason:
+        runs = records.under_way(context.instance)
+        found = plan.standings(
+            context.instance, memory.home, schedule.conditions, time.time(), runs
+        )[model]
+        training = found.training
+        if training is None:
+            return dg.SkipReason(found.why)
+        manifests.write(memory.home, training.manifest)
+        return dg.RunRequest(
+            run_key=f"{training.key}:{found.tries.number}",
+            tags={
+                TRAINING_TAG: training.key,
+                common.MANIFEST_TAG: training.manifest.sha,
+                **{common.checkpoint_tag(of): sha for of, sha in training.inputs.items()},
+                WHY_TAG: training.why,
+            },
+        )
+
+    return learns
+
+
+LEARNING = {
+    model: _training(model, name)
+    for model, name in {
+        "image_encoder": "sight",
+        "mel_autoencoder": "hearing",
+        "word_autoencoder": "words",
+        "associator": "association",
+    }.items()
+}
+"""The sensor of each model."""
 
 
 @dg.sensor(
-    job=watch,
+    job_name=watch.name,  # Given the job itself, Dagster makes the sensor anew, with a warning.
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Has the current generation look at the `watch` videos it has not looked at yet.",
@@ -259,86 +284,68 @@ def learning(context: dg.SensorEvaluationContext, memory: Memory) -> dg.RunReque
 def watching(
     context: dg.SensorEvaluationContext, memory: Memory
 ) -> dg.SensorResult | dg.SkipReason:
-    home = memory.home
+    home, instance = memory.home, context.instance
     generation = generations.current(home)
     if generation is None:
         return dg.SkipReason("Nothing is learned yet.")
-    done = set(predicted(home, generation.sha))
-    missing = [e.video for e in store.remembered(home, role="watch") if e.video not in done]
-    if not missing:
-        return dg.SkipReason("Every watched video has the current generation's predictions.")
-    requests = []
-    for start in range(0, min(len(missing), MOST_LOOKED_UP), LOOKED_UP):
-        some = missing[start : start + LOOKED_UP]
-        tags = {GENERATION_TAG: generation.sha}
-        failed, _ = _runs(context, watch.name, {**tags, PARTITION_NAME_TAG: some})
-        for video in some:
-            tries = failed[video, generation.sha]
-            if tries < MOST_TRIES and len(requests) < MOST_REQUESTS:
-                run_key = f"{video}:{generation.sha}:{tries}"
-                requests.append(dg.RunRequest(run_key=run_key, partition_key=video, tags=tags))
-        if len(requests) == MOST_REQUESTS:
-            break
-    if not requests:
-        return dg.SkipReason(
-            f"Watching failed {MOST_TRIES} times for {len(missing)} videos; see the runs of watch."
-        )
+    runs = records.under_way(instance)
+    found = plan.to_watch(instance, home, generation, time.time(), runs)
+    if not found.now or any(run.job_name == watch.name for run in runs):
+        return dg.SkipReason(found.why)
+    batch = list(found.now)[:MOST_REQUESTS]
+    state = [generation.sha, {video: found.now[video].number for video in batch}]
+    request = dg.RunRequest(
+        run_key=sha256(canonical_json(state)),
+        tags={GENERATION_TAG: generation.sha, VIDEOS_TAG: json.dumps(batch)},
+        run_config={"ops": {look.name: {"config": {"videos": batch}}}},
+    )
     # A home may come from another Dagster instance, which knew its partitions.
-    new = [request.partition_key for request in requests if request.partition_key]
     return dg.SensorResult(
-        run_requests=requests,
-        dynamic_partitions_requests=[common.videos.build_add_request(new)],
+        run_requests=[request],
+        dynamic_partitions_requests=[common.videos.build_add_request(batch)],
     )
 
 
 @dg.sensor(
     job=evaluate,
-    minimum_interval_seconds=10,
+    minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Evaluates the current generation once it has looked at everything watched.",
+    description="Evaluates the current generation once there is nothing to learn or watch.",
 )
-def reporting(context: dg.SensorEvaluationContext, memory: Memory) -> dg.RunRequest | dg.SkipReason:
-    home = memory.home
+def reporting(
+    context: dg.SensorEvaluationContext, memory: Memory, schedule: Schedule
+) -> dg.RunRequest | dg.SkipReason:
+    home, instance, now_s = memory.home, context.instance, time.time()
     generation = generations.current(home)
     if generation is None:
         return dg.SkipReason("Nothing is learned yet.")
-    watched = {entry.video for entry in store.remembered(home, role="watch")}
     done = predicted(home, generation.sha)
-    if waiting := watched.difference(done):
-        return dg.SkipReason(f"Waiting for predictions of {len(waiting)} videos.")
     metrics = home.evaluation(generation.sha) / "metrics.json"
     if metrics.exists() and read_json(metrics)["predicted"] == done:
         return dg.SkipReason("The report of the current generation is up to date.")
+    runs = records.under_way(instance)
+    if any(run.job_name == evaluate.name for run in runs):
+        return dg.SkipReason("A report is being written.")
+    arriving = sum(not video.tries.too_many for video in plan.to_ingest(instance, home))
+    if arriving:
+        return dg.SkipReason(f"It waits until {arriving} videos are ingested.")
+    standings = plan.standings(instance, home, schedule.conditions, now_s, runs)
+    if coming := [model for model, standing in standings.items() if standing.coming]:
+        return dg.SkipReason(f"It waits until {' and '.join(coming)} have learned.")
+    watched = plan.to_watch(instance, home, generation, now_s, runs)
+    if not watched.over:
+        return dg.SkipReason(
+            f"It waits for predictions of {len(watched.now) + watched.later} videos."
+        )
     shown = [generation.sha, done, sorted(all_forgotten(home))]
     tags = {PREDICTED_TAG: sha256(canonical_json(shown))}
-    tries = _tries(context, evaluate.name, tags)
-    if tries >= MOST_TRIES:
-        return dg.SkipReason(f"The report failed {MOST_TRIES} times; see the runs of evaluate.")
-    return dg.RunRequest(run_key=f"{tags[PREDICTED_TAG]}:{tries}", tags=tags)
+    tries = records.tries(instance, tags)
+    if tries.too_many:
+        why = records.reason(instance, tries.run_id)
+        return dg.SkipReason(f"The report failed {MOST_TRIES} times, last: {why}")
+    if rest_s := tries.rest_s(now_s):
+        return dg.SkipReason(f"The report failed and is tried again in {rest_s:.0f} s.")
+    return dg.RunRequest(run_key=f"{tags[PREDICTED_TAG]}:{tries.number}", tags=tags)
 
 
-def _tries(context: dg.SensorEvaluationContext, job: str, tags: dict[str, str]) -> int:
-    """How many runs of `job` with these tags have failed or were canceled."""
-    return context.instance.get_runs_count(RunsFilter(job_name=job, tags=tags, statuses=ENDED))
-
-
-def _runs(
-    context: dg.SensorEvaluationContext, job: str, tags: Mapping[str, str | Sequence[str]]
-) -> tuple[Counter[tuple[str, str]], set[tuple[str, str]]]:
-    """How often runs of `job` for some videos have failed, and which are under way: one query.
-
-    Both by the video and the value of the other tag.
-    """
-    [other] = tags.keys() - {PARTITION_NAME_TAG}
-    failed, under_way = Counter[tuple[str, str]](), set[tuple[str, str]]()
-    asked = RunsFilter(job_name=job, tags=tags, statuses=[*ENDED, *RUNNING])
-    for run in context.instance.get_runs(asked):
-        of = run.tags[PARTITION_NAME_TAG], run.tags[other]
-        if run.status in ENDED:
-            failed[of] += 1
-        else:
-            under_way.add(of)
-    return failed, under_way
-
-
-SENSORS = [inbox, learning, watching, reporting]
+SENSORS = [inbox, *LEARNING.values(), watching, reporting]

@@ -11,6 +11,7 @@ from rich.table import Table
 from aela.memory import store
 from aela.memory.videos import Role
 from aela.mimicry import generation as generations
+from aela.mimicry.generation import UnknownGeneration
 from aela.mimicry.predict import read_predictions, standing
 from aela_dagster.runs import RunFailed, Runner
 
@@ -100,13 +101,20 @@ def watch(console: Console, runner: Runner, videos: list[str], *, table: bool = 
 
     Raises:
         UnknownGeneration: nothing was learned yet.
-        RunFailed: a step failed.
+        RunFailed: some could not be watched; the others were.
     """
     generations.required(runner.home)
+    failure = None
+    with console.status(f"Watching {len(videos)} videos …"):
+        try:
+            runner.watch(videos)
+        except RunFailed as error:
+            failure = error
     for video in videos:
-        with console.status(f"Watching {video} …"):
-            runner.run("watch", video)
-        generation = standing(runner.home, video)
+        try:
+            generation = standing(runner.home, video)
+        except UnknownGeneration:
+            continue  # `failure` says why.
         path = runner.home.predictions(video, generation)
         if table:
             console.print(said(runner, video, generation))
@@ -118,6 +126,8 @@ def watch(console: Console, runner: Runner, videos: list[str], *, table: bool = 
             highlight=False,
             soft_wrap=True,
         )
+    if failure:
+        raise failure
 
 
 def said(runner: Runner, video: str, generation: str) -> Table:

@@ -9,13 +9,15 @@ import numpy as np
 
 from aela.association.pairs import make_pairs, read_pairs
 from aela.learning import checkpoints as saved
-from aela.learning.checkpoints import MODELS
+from aela.learning import schedule
+from aela.learning.checkpoints import MODELS, Checkpoint
+from aela.memory import manifest as manifests
 from aela.memory.manifest import Manifest
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
 from aela.storage import Home
 from assets import common
-from assets.models import train
+from assets.models import asked_for, train
 from resources.compute import Compute
 from resources.memory import Memory
 from resources.models import Checkpoints
@@ -32,16 +34,16 @@ if TYPE_CHECKING:  # The code location loads no network.
     retry_policy=common.RETRY_STORAGE,
     description="Moments: which frame belongs with which clip, by nearness in time alone.",
 )
-def pairs(compute: Compute, memory: Memory, checkpoints: Checkpoints) -> dg.MaterializeResult:
-    image_encoder = checkpoints.required("image_encoder")
-    word_autoencoder = checkpoints.required("word_autoencoder")
-    sha = make_pairs(
-        memory.home,
-        _common_manifest(checkpoints),
-        image_encoder,
-        word_autoencoder,
-        compute.settings.associator.window_s,
-    )
+def pairs(
+    context: dg.AssetExecutionContext,
+    compute: Compute,
+    memory: Memory,
+    checkpoints: Checkpoints,
+) -> dg.MaterializeResult:
+    seen, heard = _joined(context, checkpoints)
+    manifest = _common(context, checkpoints, seen, heard)
+    window_s = compute.settings.associator.window_s
+    sha = make_pairs(memory.home, manifest, seen, heard, window_s)
     table = read_pairs(memory.home, sha)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(sha),
@@ -61,7 +63,7 @@ def pairs(compute: Compute, memory: Memory, checkpoints: Checkpoints) -> dg.Mate
     group_name="association",
     kinds={"pytorch"},
     owners=common.OWNERS,
-    pool=common.TRAINER_POOL,
+    pool="associator",
     description="MLP from an image embedding to the embedding of the word that was said with it.",
 )
 def associator(
@@ -70,8 +72,9 @@ def associator(
     memory: Memory,
     checkpoints: Checkpoints,
 ) -> dg.MaterializeResult:
-    manifest = _common_manifest(checkpoints)
-    return train(context, compute, memory, "associator", manifest.sha)
+    seen, heard = _joined(context, checkpoints)
+    manifest = _common(context, checkpoints, seen, heard)
+    return train(context, compute, memory, "associator", manifest.sha, seen, heard)
 
 
 @dg.asset(
@@ -167,18 +170,33 @@ def _agrees(verdict: "Verdict") -> dg.AssetCheckResult:
     )
 
 
-def _common_manifest(checkpoints: Checkpoints) -> Manifest:
-    """The manifest that sight and hearing were both trained on.
+def _joined(
+    context: dg.AssetExecutionContext, checkpoints: Checkpoints
+) -> tuple[Checkpoint, Checkpoint]:
+    """The image encoder and the word autoencoder that are joined."""
+    seen = asked_for(context, checkpoints, "image_encoder")
+    return seen, asked_for(context, checkpoints, "word_autoencoder")
+
+
+def _common(
+    context: dg.AssetExecutionContext, checkpoints: Checkpoints, seen: Checkpoint, heard: Checkpoint
+) -> Manifest:
+    """The manifest that the run was asked for, else that of all that both have learned from.
 
     Raises:
-        dagster.Failure: they were trained on different memories.
+        dagster.Failure: they have learned from nothing together.
     """
-    seen = checkpoints.required("image_encoder")
-    heard = checkpoints.required("word_autoencoder")
-    if seen.card.manifest != heard.card.manifest:
+    asked = context.run.tags.get(common.MANIFEST_TAG)
+    with common.plain_failures():
+        if asked:
+            return manifests.read(checkpoints.home, asked)
+        learned = (checkpoints.manifest_of(checkpoint) for checkpoint in (seen, heard))
+        manifest = schedule.common(manifests.of_now(checkpoints.home), *learned)
+    if not manifest.frames or not manifest.clips:
         raise dg.Failure(
             "The image encoder and the word autoencoder were trained on different memories; "
             "run the job `learn`, which trains both on the same.",
             allow_retries=False,
         )
-    return checkpoints.manifest_of(seen)
+    manifests.write(checkpoints.home, manifest)
+    return manifest

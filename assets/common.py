@@ -17,7 +17,8 @@ videos = dg.DynamicPartitionsDefinition(name="videos")
 
 OWNERS = ["team:aela"]
 RETRY_STORAGE = dg.RetryPolicy(max_retries=2, delay=2)
-TRAINER_POOL = "trainer"
+MANIFEST_TAG = "aela/manifest"
+"""On a run: the manifest that it is to learn from."""
 PLAIN_ERRORS = (
     ChangedMemory,
     DiskFull,
@@ -28,6 +29,11 @@ PLAIN_ERRORS = (
     UnknownManifest,
     UnknownVideo,
 )
+
+
+def checkpoint_tag(model: str) -> str:
+    """The tag of a run that names the checkpoint of `model` which it is to build on."""
+    return f"aela/{model}"
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from resources.models import Checkpoints
     group_name="evaluation",
     kinds={"pytorch"},
     owners=common.OWNERS,
-    pool=common.TRAINER_POOL,
+    pool=IMAGE_DECODER,
     description="Draws what image embeddings still know: a window for people, not used to predict.",
 )
 def image_decoder(

@@ -15,8 +15,10 @@ from resources.memory import Memory
     retry_policy=common.RETRY_STORAGE,
     description="The exact list of what there is to learn from: every video with its content hash.",
 )
-def memory(memory: Memory) -> dg.MaterializeResult:
-    manifest = manifests.take(memory.home)
+def memory(context: dg.AssetExecutionContext, memory: Memory) -> dg.MaterializeResult:
+    asked = context.run.tags.get(common.MANIFEST_TAG)
+    with common.plain_failures():
+        manifest = manifests.read(memory.home, asked) if asked else manifests.take(memory.home)
     if not manifest.entries:
         raise dg.Failure(
             "Memory is empty; drop videos into the inbox's folder `learn` first.",

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from aela.learning import checkpoints as saved
 from aela.learning import embeddings
 from aela.learning.checkpoints import Checkpoint
 from aela.learning.embeddings import Embed, Sense
@@ -18,9 +19,11 @@ def train(
     memory: Memory,
     model: str,
     manifest: str,
+    *inputs: Checkpoint,
 ) -> dg.MaterializeResult:
-    """Train one model on a manifest and describe the checkpoint for the UI."""
-    checkpoint = compute.train(context, memory.home, model, manifest)
+    """Train one model on a manifest, on top of others, and describe the checkpoint for the UI."""
+    on_top_of = {checkpoint.card.model: checkpoint.sha for checkpoint in inputs}
+    checkpoint = compute.train(context, memory.home, model, manifest, on_top_of)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(checkpoint.sha),
         metadata=checkpoint_metadata(memory, checkpoint),
@@ -46,9 +49,24 @@ def checkpoint_metadata(memory: Memory, checkpoint: Checkpoint) -> dict[str, dg.
     return metadata
 
 
-def _current_manifest(memory: Memory) -> str:
+def asked_for(
+    context: dg.AssetExecutionContext, checkpoints: Checkpoints, model: str
+) -> Checkpoint:
+    """The checkpoint that the run was asked to build on, else the current one.
+
+    Raises:
+        dagster.Failure: it was not trained yet.
+    """
+    sha = context.run.tags.get(common.checkpoint_tag(model))
     with common.plain_failures():
-        return manifests.current(memory.home).sha
+        return saved.read(checkpoints.home, model, sha) if sha else checkpoints.required(model)
+
+
+def _manifest(context: dg.AssetExecutionContext, memory: Memory) -> str:
+    """The manifest that the run was asked to learn from, else the one that was taken last."""
+    with common.plain_failures():
+        asked = context.run.tags.get(common.MANIFEST_TAG)
+        return asked or manifests.current(memory.home).sha
 
 
 @dg.asset(
@@ -56,13 +74,13 @@ def _current_manifest(memory: Memory) -> str:
     group_name="sight",
     kinds={"pytorch"},
     owners=common.OWNERS,
-    pool=common.TRAINER_POOL,
+    pool="image_encoder",
     description="SwAV: learns from frames alone to tell things apart.",
 )
 def image_encoder(
     context: dg.AssetExecutionContext, compute: Compute, memory: Memory
 ) -> dg.MaterializeResult:
-    return train(context, compute, memory, "image_encoder", _current_manifest(memory))
+    return train(context, compute, memory, "image_encoder", _manifest(context, memory))
 
 
 @dg.asset(
@@ -70,13 +88,13 @@ def image_encoder(
     group_name="hearing",
     kinds={"pytorch"},
     owners=common.OWNERS,
-    pool=common.TRAINER_POOL,
+    pool="mel_autoencoder",
     description="Convolutional autoencoder of mel spectrograms.",
 )
 def mel_autoencoder(
     context: dg.AssetExecutionContext, compute: Compute, memory: Memory
 ) -> dg.MaterializeResult:
-    return train(context, compute, memory, "mel_autoencoder", _current_manifest(memory))
+    return train(context, compute, memory, "mel_autoencoder", _manifest(context, memory))
 
 
 @dg.asset(
@@ -84,7 +102,7 @@ def mel_autoencoder(
     group_name="hearing",
     kinds={"pytorch"},
     owners=common.OWNERS,
-    pool=common.TRAINER_POOL,
+    pool="word_autoencoder",
     description="LSTM autoencoder: a word of any length becomes one vector, and a vector a word.",
 )
 def word_autoencoder(
@@ -93,8 +111,8 @@ def word_autoencoder(
     memory: Memory,
     checkpoints: Checkpoints,
 ) -> dg.MaterializeResult:
-    mel = checkpoints.required("mel_autoencoder")
-    return train(context, compute, memory, "word_autoencoder", mel.card.manifest)
+    mel = asked_for(context, checkpoints, "mel_autoencoder")
+    return train(context, compute, memory, "word_autoencoder", mel.card.manifest, mel)
 
 
 @dg.asset(
@@ -113,7 +131,7 @@ def image_embeddings(
 ) -> dg.MaterializeResult:
     from aela.vision.encoder import load_image_encoder
 
-    checkpoint = checkpoints.required("image_encoder")
+    checkpoint = asked_for(context, checkpoints, "image_encoder")
     encoder = load_image_encoder(memory.home, checkpoint.sha, compute.torch_device())
     embeds: dict[Sense, Embed] = {"frame": encoder.embed, "ground": encoder.embed_ground}
     return _refresh(context, memory, checkpoints, checkpoint, embeds)
@@ -135,7 +153,7 @@ def word_embeddings(
 ) -> dg.MaterializeResult:
     from aela.speech.speech import load_speech
 
-    checkpoint = checkpoints.required("word_autoencoder")
+    checkpoint = asked_for(context, checkpoints, "word_autoencoder")
     speech = load_speech(memory.home, checkpoint.sha, compute.torch_device())
     return _refresh(context, memory, checkpoints, checkpoint, {"clip": speech.embed})
 
@@ -147,7 +165,10 @@ def _refresh(
     checkpoint: Checkpoint,
     embeds: dict[Sense, Embed],
 ) -> dg.MaterializeResult:
-    """Embed what the checkpoint was trained on, where that was not done yet."""
+    """Embed what the checkpoint was trained on, where that was not done yet.
+
+    What its parent had embedded is taken over, a bounded share of it embedded anew in each round.
+    """
     with common.plain_failures():
         manifest = checkpoints.manifest_of(checkpoint)
         new = sum(
@@ -158,6 +179,8 @@ def _refresh(
                 sense,
                 embed,
                 lambda video, rows: context.log.info(f"{video}: {rows} embedded"),
+                parent=checkpoint.card.parent,
+                most=embeddings.REFRESHED,
             )
             for sense, embed in embeds.items()
         )

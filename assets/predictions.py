@@ -1,6 +1,8 @@
 """What the system says to a video, and the video with its voice laid over it."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import numpy as np
@@ -8,10 +10,15 @@ import numpy as np
 from aela.memory import store, videos
 from aela.memory.manifest import ChangedMemory
 from aela.mimicry import predict as predictions_of
+from aela.mimicry.generation import Generation
+from aela.storage import Home
 from assets import common
 from resources.compute import Compute
 from resources.memory import Memory
 from resources.models import Checkpoints
+
+if TYPE_CHECKING:  # Loading the code location needs no network.
+    from aela.mimicry.recall import Mimic
 
 SHOWN = 24
 
@@ -36,6 +43,21 @@ PREDICTION_COLUMNS = common.columns(
 )
 
 
+@dataclass(frozen=True)
+class Made:
+    """What Dagster is told of something made: its version and its metadata."""
+
+    version: str
+    metadata: dict[str, dg.MetadataValue]
+
+
+def load_mimic(home: Home, generation: Generation, compute: Compute) -> "Mimic":
+    """A generation, loaded to see and speak."""
+    from aela.mimicry.recall import Mimic
+
+    return Mimic.load(home, generation, compute.settings.mimicry, compute.torch_device())
+
+
 @dg.asset(
     deps=["generation", "frames"],
     partitions_def=common.videos,
@@ -52,15 +74,20 @@ def predictions(
     memory: Memory,
     checkpoints: Checkpoints,
 ) -> dg.MaterializeResult:
-    from aela.evaluation import pictures
-    from aela.mimicry.recall import Mimic
-
-    home, video = memory.home, context.partition_key
     generation = checkpoints.generation()
     with common.plain_failures():
-        mimic = Mimic.load(home, generation, compute.settings.mimicry, compute.torch_device())
-        table = predictions_of.predict(home, video, mimic)
-        frames = store.read_frames(home, video, ["jpeg"])
+        mimic = load_mimic(memory.home, generation, compute)
+        made = predict_video(memory.home, context.partition_key, mimic)
+    return dg.MaterializeResult(data_version=dg.DataVersion(made.version), metadata=made.metadata)
+
+
+def predict_video(home: Home, video: str, mimic: "Mimic") -> Made:
+    """Write the predictions for one video and describe them for the UI."""
+    from aela.evaluation import pictures
+
+    generation = mimic.generation
+    table = predictions_of.predict(home, video, mimic)
+    frames = store.read_frames(home, video, ["jpeg"])
     said = table["said"].to_numpy(zero_copy_only=False)
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/row_count": dg.MetadataValue.int(len(table)),
@@ -83,9 +110,7 @@ def predictions(
         ]
         sheet = pictures.contact_sheet(frames.take(rows)["jpeg"].to_pylist(), captions)
         metadata["what_it_saw_and_which_word_it_remembered"] = common.picture(sheet)
-    return dg.MaterializeResult(
-        data_version=dg.DataVersion(f"{generation.sha}:{video}"), metadata=metadata
-    )
+    return Made(f"{generation.sha}:{video}", metadata)
 
 
 @dg.asset(
@@ -102,32 +127,46 @@ def predictions(
 def spoken_video(
     context: dg.AssetExecutionContext, memory: Memory
 ) -> Iterator[dg.MaterializeResult]:
+    with common.plain_failures():
+        made = speak_over_video(memory.home, context.partition_key)
+    if made is None:
+        context.log.info(
+            f"{context.partition_key} was recorded live and has no file to speak over."
+        )
+        return
+    yield dg.MaterializeResult(data_version=dg.DataVersion(made.version), metadata=made.metadata)
+
+
+def speak_over_video(home: Home, key: str) -> Made | None:
+    """Write the spoken video and describe it for the UI; None of what has no file.
+
+    Raises:
+        UnknownVideo: there is no such video.
+        UnknownGeneration: there are no predictions of it.
+        ChangedMemory: its predictions lean on what was forgotten since.
+    """
     from aela.mimicry.spoken_video import make_spoken_video
 
-    home, key = memory.home, context.partition_key
-    with common.plain_failures():
-        video = videos.find(home, key)
+    video = videos.find(home, key)
     if video.file is None:
-        context.log.info(f"{key} was recorded live and has no file to lay a voice over.")
-        return
-    with common.plain_failures():
-        # Another generation may be published, or come back, between predictions and this.
-        generation = predictions_of.standing(home, key)
-        target = home.predictions(key, generation).with_suffix(".mp4")
-        table = predictions_of.read_predictions(home, key, generation)
-        gone = predictions_of.forgotten_in(home, table)
-        if gone:
-            raise ChangedMemory(
-                f"The predictions of {key} lean on {', '.join(gone)}, forgotten since; materialize "
-                "the asset predictions of it again first."
-            )
-        with videos.local_copy(home, video) as source:
-            make_spoken_video(source, table, home, target)
-    yield dg.MaterializeResult(
-        data_version=dg.DataVersion(f"{generation}:{key}"),
-        metadata={
-            "generation": generation,
+        return None
+    # Another generation may be published, or come back, between predictions and this.
+    generation = predictions_of.standing(home, key)
+    target = home.predictions(key, generation).with_suffix(".mp4")
+    table = predictions_of.read_predictions(home, key, generation)
+    gone = predictions_of.forgotten_in(home, table)
+    if gone:
+        raise ChangedMemory(
+            f"The predictions of {key} lean on {', '.join(gone)}, forgotten since; materialize "
+            "the asset predictions of it again first."
+        )
+    with videos.local_copy(home, video) as source:
+        make_spoken_video(source, table, home, target)
+    return Made(
+        f"{generation}:{key}",
+        {
+            "generation": dg.MetadataValue.text(generation),
             "path": dg.MetadataValue.path(str(target)),
-            "bytes": target.stat().st_size,
+            "bytes": dg.MetadataValue.int(target.stat().st_size),
         },
     )

@@ -38,9 +38,10 @@ from aela.memory import manifest as manifests
 from aela.memory.cache import Cache, Wanted
 from aela.storage import Home, sha256
 from aela_dagster.runs import Runner, prepare_dagster
-from aela_dagster.sensors import inbox, learning
+from aela_dagster.sensors import LEARNING, inbox
 from assets import common
 from resources.memory import Memory
+from resources.schedule import Schedule
 
 FEW = 100
 FRAMES = 2  # of each video
@@ -195,7 +196,7 @@ def new_process() -> None:
 
 def measured(home: Home, instance: dg.DagsterInstance, folder: Path) -> dict[str, str]:
     """The rows of the table for one home."""
-    resources = {"memory": Memory(location=str(home.root))}
+    resources = {"memory": Memory(location=str(home.root)), "schedule": Schedule()}
 
     def tick(sensor: dg.SensorDefinition, cursor: str | None = None) -> dg.SensorResult:
         context = dg.build_sensor_context(instance, cursor, resources=resources)
@@ -210,7 +211,7 @@ def measured(home: Home, instance: dg.DagsterInstance, folder: Path) -> dict[str
     taken_s = time.perf_counter() - taking
     taken = there - len(list(Path(str(home.inbox("learn"))).iterdir()))
     asked = len(result.run_requests or [])
-    rows["a tick of the learning sensor"] = seconds(lambda: tick(learning))
+    rows["a tick of the sensor of sight"] = seconds(lambda: tick(LEARNING["image_encoder"]))
 
     number = iter(range(10**6))
 

@@ -1,19 +1,38 @@
 """Compute as a Dagster resource: the preset, the device, and trainers in processes of their own."""
 
+import os
 import sys
 import warnings
+from collections.abc import Mapping
 
 import dagster as dg
 from dagster import AssetExecutionContext, PipesSubprocessClient
 from dagster._core.errors import DagsterPipesExecutionError
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from pydantic import Field
 
 from aela.learning import checkpoints
-from aela.learning.checkpoints import Checkpoint
+from aela.learning.checkpoints import MODELS, Checkpoint
 from aela.presets import Preset, preset
 from aela.storage import Home
+from resources.devices import UnknownDevice, torch_device
+from resources.trainer import FAILED
 
-FAILED = "failed"  # key of the message by which a trainer says in one sentence why it stopped
+TRAINS_TAG = "aela/trains"  # of runs that train: one model, or ALL in a row
+ALL = "all"
+
+
+def fair_share(instance: dg.DagsterInstance) -> int:
+    """Threads for a training that starts now: the cores, shared with the others under way."""
+    trains = dg.RunsFilter(tags={TRAINS_TAG: [*MODELS, ALL]}, statuses=NOT_FINISHED_STATUSES)
+    return max(1, cores() // max(1, instance.get_runs_count(trains)))
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Compute(dg.ConfigurableResource):
@@ -27,6 +46,9 @@ class Compute(dg.ConfigurableResource):
     seed: int = Field(default=0, description="Seed of all randomness in training.")
     resume: bool = Field(
         default=True, description="Start from the current checkpoint where the settings agree."
+    )
+    threads: int = Field(
+        default=0, ge=0, description="Threads of a training; 0 for its share of the cores."
     )
     bars: bool = Field(
         default=False, description="Draw the trainers' progress on the terminal as well."
@@ -49,33 +71,31 @@ class Compute(dg.ConfigurableResource):
         Raises:
             dagster.Failure: cuda is asked for and there is none.
         """
-        import torch
-
-        if self.device == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        if self.device not in ("cpu", "cuda"):
-            raise dg.Failure(
-                f"There is no device {self.device!r}; use cpu, cuda or auto.", allow_retries=False
-            )
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise dg.Failure(
-                "No CUDA device was found; set device to cpu or auto.", allow_retries=False
-            )
-        return self.device
+        try:
+            return torch_device(self.device)
+        except UnknownDevice as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
 
     def train(
-        self, context: AssetExecutionContext, home: Home, model: str, manifest: str
+        self,
+        context: AssetExecutionContext,
+        home: Home,
+        model: str,
+        manifest: str,
+        inputs: Mapping[str, str],
     ) -> Checkpoint:
         """Train `model` on a manifest in a process of its own and make the result current.
 
         Its losses appear in the event log as they come. One that was killed goes on at its
         bookmark when the same is trained again.
 
+        Args:
+            inputs: checkpoints to train on top of, by model.
+
         Raises:
             dagster.Failure: the training stopped; the description says why.
         """
         _ = self.settings  # An unknown preset is said here, not in the other process.
-        device = self.torch_device()
         client = PipesSubprocessClient()
         extras = {
             "home": str(home.root),
@@ -83,10 +103,13 @@ class Compute(dg.ConfigurableResource):
             "manifest": manifest,
             "preset": self.preset,
             "effort": self.effort,
-            "device": device,
+            "inputs": dict(inputs),
+            "device": self.device,
+            "threads": self.threads or fair_share(context.instance),
             "seed": self.seed,
             "resume": self.resume,
             "bars": self.bars,
+            "run_pid": os.getpid(),
         }
         command = [sys.executable, "-m", "resources.trainer"]
         try:

@@ -8,6 +8,7 @@ from aela.memory import manifest as manifests
 from aela.memory.manifest import Manifest
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation, UnknownGeneration
+from aela.storage import Home
 from resources.memory import Memory
 
 
@@ -16,6 +17,10 @@ class Checkpoints(dg.ConfigurableResource):
 
     memory: Memory
 
+    @property
+    def home(self) -> Home:
+        return self.memory.home
+
     def required(self, model: str) -> Checkpoint:
         """The current checkpoint of `model`.
 
@@ -23,13 +28,13 @@ class Checkpoints(dg.ConfigurableResource):
             dagster.Failure: it was not trained yet.
         """
         try:
-            return checkpoints.required(self.memory.home, model)
+            return checkpoints.required(self.home, model)
         except UnknownCheckpoint as error:
             raise dg.Failure(str(error), allow_retries=False) from None
 
     def manifest_of(self, checkpoint: Checkpoint) -> Manifest:
         """What `checkpoint` was trained on."""
-        return manifests.read(self.memory.home, checkpoint.card.manifest)
+        return manifests.read(self.home, checkpoint.card.manifest)
 
     def generation(self) -> Generation:
         """The generation that speaks.
@@ -38,6 +43,6 @@ class Checkpoints(dg.ConfigurableResource):
             dagster.Failure: nothing was learned yet.
         """
         try:
-            return generations.required(self.memory.home)
+            return generations.required(self.home)
         except UnknownGeneration as error:
             raise dg.Failure(str(error), allow_retries=False) from None

@@ -6,7 +6,9 @@ Whatever ended it, the same training started again goes on at its bookmark.
 
 import contextlib
 import logging
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -23,9 +25,11 @@ from aela.memory.manifest import EmptyMemory
 from aela.mimicry import generation as generations
 from aela.presets import preset
 from aela.storage import DiskFull, Home
-from resources.compute import FAILED
+from resources.devices import UnknownDevice, torch_device
 
+FAILED = "failed"  # key of the message that says in one sentence why a training stopped
 LOG_EVERY_S = 10.0
+PARENT_EVERY_S = 1.0
 
 
 def main() -> None:
@@ -43,6 +47,7 @@ def main() -> None:
             manifests.UnknownManifest,
             checkpoints.UnknownCheckpoint,
             FloatingPointError,
+            UnknownDevice,
         ) as error:
             pipes.report_custom_message({FAILED: str(error)})
         except (MemoryError, RuntimeError) as error:
@@ -65,10 +70,21 @@ def _out_of_memory(error: Exception) -> bool:
     return known or any(words in str(error) for words in said)
 
 
+def end_with(run_pid: int) -> None:
+    """End this process once that of its run, which started it, is gone: another takes over."""
+    while os.getppid() == run_pid:
+        time.sleep(PARENT_EVERY_S)
+    os._exit(1)
+
+
 def _train(pipes: PipesContext) -> None:
+    import torch
+
     from aela.trainers import train
 
     extras = pipes.extras
+    threading.Thread(target=end_with, args=[extras["run_pid"]], daemon=True).start()
+    torch.set_num_threads(extras["threads"])
     home, model = Home.at(extras["home"]), extras["model"]
     settings = preset(extras["preset"], extras["effort"])
     manifest = manifests.read(home, extras["manifest"])
@@ -80,17 +96,19 @@ def _train(pipes: PipesContext) -> None:
             manifest,
             settings,
             seed=extras["seed"],
-            device=extras["device"],
+            device=torch_device(extras["device"], model),
             parent=parent,
+            inputs=extras["inputs"],
             report=_reporter(pipes, draw),
         )
     checkpoints.set_current(home, checkpoint)
 
 
 def _parent(home: Home, model: str, settings: object) -> Checkpoint | None:
-    """The checkpoint that speaks now, if it was built with the same settings (its budget aside).
+    """The checkpoint that speaks now, if it was built with the same settings.
 
-    Not simply the last one: that may have failed its checks. And none that learned from what was
+    Its budget aside, and whether it was `centred`, which each training decides for itself. Not
+    simply the last one: that may have failed its checks. And none that learned from what was
     forgotten since.
     """
     generation = generations.current(home)
@@ -100,7 +118,8 @@ def _parent(home: Home, model: str, settings: object) -> Checkpoint | None:
     if marked(home, model, parent.sha, parent.card.manifest):
         return None
     wanted = checkpoints.settings_dict(settings)
-    return parent if {**parent.card.settings, "budget": wanted["budget"]} == wanted else None
+    own = {name: wanted[name] for name in ("budget", "centred") if name in wanted}
+    return parent if {**parent.card.settings, **own} == wanted else None
 
 
 def _reporter(

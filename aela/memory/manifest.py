@@ -73,7 +73,7 @@ def take(home: Home) -> Manifest:
 
 
 def write(home: Home, manifest: Manifest) -> None:
-    """Write a manifest down, under its hash."""
+    """Write a manifest down to be trained on; an existing one is kept."""
     path = home.manifest(manifest.sha)
     if not path.exists():
         write_json(path, [vars(entry) for entry in manifest.entries])

@@ -10,7 +10,7 @@ import pytest
 from aela.memory import store
 from aela.storage import Home
 
-COMMANDS = ("demo", "learn", "watch", "add", "up", "trace", "score", "doctor")
+COMMANDS = ("demo", "learn", "watch", "add", "up", "status", "trace", "score", "doctor")
 
 
 def _aela(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -62,6 +62,15 @@ def test_add_prints_the_partition_that_dagster_then_knows(home: Home, nursery: P
     assert key.startswith(video.stem + "-")
     with dg.DagsterInstance.from_config(str(home.root / "dagster")) as instance:
         assert instance.get_dynamic_partitions("videos") == [key]
+
+
+def test_status_says_what_each_model_waits_for(home: Home, nursery: Path):
+    said = _aela("status").stdout
+    assert "Nothing was learned yet" in said and "Memory holds 0 frames" in said
+    assert "first mel_autoencoder" in said
+    _aela("add", str(next((nursery / "train").glob("*.mp4"))))
+    said = _aela("status").stdout
+    assert "1 to ingest" in said
 
 
 def test_doctor_finds_a_folder_that_cannot_be_written(tmp_path: Path):

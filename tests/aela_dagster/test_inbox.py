@@ -19,7 +19,7 @@ from upath import UPath
 
 from aela.memory import store, videos
 from aela.storage import Home
-from aela_dagster import sensors
+from aela_dagster import plan, records, sensors
 from aela_dagster.definitions import defs
 from aela_dagster.sensors import MOST_REQUESTS, MOST_SEEN, MOST_TRIES, inbox
 from resources.memory import Memory
@@ -67,15 +67,50 @@ def _ingest(instance: dg.DagsterInstance, tick: dg.SensorResult) -> dict[str, bo
 
 def test_a_growing_file_is_left_until_it_is_whole(home: Home, instance: dg.DagsterInstance):
     path = _drop(home, "cup.mp4", b"half")
-    first = _tick(instance, None)
-    path.write_bytes(b"half and more")
-    _age(path)
-    second = _tick(instance, first.cursor)
+    with path.open("ab") as writer:
+        _age(path)
+        first = _tick(instance, None)
+        writer.write(b" and more")
+        writer.flush()
+        _age(path)
+        second = _tick(instance, first.cursor)
     assert not first.run_requests and not second.run_requests and path.exists()
     third = _tick(instance, second.cursor)
     [request] = third.run_requests or []
     assert request.partition_key and request.partition_key.startswith("cup-")
     assert not path.exists()
+
+
+def test_a_file_copied_just_now_is_taken_in_within_one_tick(
+    home: Home, instance: dg.DagsterInstance
+):
+    path = _drop(home, "cup.mp4", b"whole")
+    _age(path, 0)
+    [request] = _tick(instance, None).run_requests or []
+    assert request.partition_key and request.partition_key.startswith("cup-")
+    assert not path.exists()
+
+
+def test_an_ingest_that_failed_is_tried_again_later_and_in_the_end_set_aside_with_its_reason(
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    _waiting(home, 1)
+    [video] = videos.known(home)
+    tags = {plan.ADDED_TAG: video.added, "dagster/partition": video.video}
+
+    def skipped() -> str:
+        tick = _tick(instance, None)
+        assert not tick.run_requests and tick.skip_reason
+        return tick.skip_reason.skip_message or ""
+
+    for number in range(MOST_TRIES):
+        with monkeypatch.context() as patch:
+            patch.setattr(records, "BACKOFF_S", 0.0)
+            assert len(_keys(_tick(instance, None))) == 1
+        instance.add_run(DagsterRun("ingest", tags=tags, status=DagsterRunStatus.FAILURE))
+        if number < MOST_TRIES - 1:
+            assert "1 failed and are tried again soon" in skipped()
+    assert f"1 failed {MOST_TRIES} times; {video.video} last: See run" in skipped()
 
 
 def test_what_is_no_video_of_ours_is_left_alone(home: Home, instance: dg.DagsterInstance):
@@ -283,7 +318,6 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken_in_half(
     home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
     path = _drop(home, "cup.mp4", b"half")
-    cursor = _tick(instance, None).cursor
 
     class WrittenToMeanwhile(videos.PatientHash):
         def __call__(self, file: UPath) -> str:
@@ -295,9 +329,9 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken_in_half(
 
     with monkeypatch.context() as patch:
         patch.setattr(sensors, "_hashed", WrittenToMeanwhile())
-        tick = _tick(instance, cursor)
+        tick = _tick(instance, None)
     assert not tick.run_requests and path.exists() and videos.known(home) == []
-    tick = _tick(instance, _tick(instance, tick.cursor).cursor)
+    tick = _tick(instance, tick.cursor)
     [request] = tick.run_requests or []
     [video] = videos.known(home)
     assert request.partition_key == video.video
@@ -324,7 +358,6 @@ def test_a_file_that_takes_long_to_read_is_read_over_several_ticks(
 ):
     content = os.urandom(5 * videos.BLOCK_BYTES + 3)
     _drop(home, "long.mp4", content)
-    tick = _tick(instance, None)
 
     class Slow(videos.PatientHash):
         def __call__(self, file: UPath) -> str:
@@ -332,10 +365,12 @@ def test_a_file_that_takes_long_to_read_is_read_over_several_ticks(
             return super().__call__(file)
 
     monkeypatch.setattr(sensors, "_hashed", Slow())
+    cursor = None
     for _ in range(5):
-        tick = _tick(instance, tick.cursor)
+        tick = _tick(instance, cursor)
+        cursor = tick.cursor
         assert not tick.run_requests and videos.known(home) == []
-    assert len(_keys(_tick(instance, tick.cursor))) == 1
+    assert len(_keys(_tick(instance, cursor))) == 1
     [video] = videos.known(home)
     assert video.sha256 == hashlib.sha256(content).hexdigest()
 
@@ -425,7 +460,7 @@ def test_what_always_fails_does_not_hold_up_the_rest(home: Home, instance: dg.Da
     _waiting(home, 25)
     failing = videos.known(home)[:22]
     for video in failing:
-        tags = {sensors.ADDED_TAG: video.added, "dagster/partition": video.video}
+        tags = {plan.ADDED_TAG: video.added, "dagster/partition": video.video}
         for _ in range(MOST_TRIES):
             instance.add_run(DagsterRun("ingest", tags=tags, status=DagsterRunStatus.FAILURE))
     assert _keys(_tick(instance, None)) == [v.video for v in videos.known(home)[22:]]
@@ -434,7 +469,7 @@ def test_what_always_fails_does_not_hold_up_the_rest(home: Home, instance: dg.Da
 def test_no_more_is_asked_for_while_much_is_under_way(home: Home, instance: dg.DagsterInstance):
     _waiting(home, 3)
     for number in range(sensors.MOST_UNDER_WAY - 1):
-        tags = {sensors.ADDED_TAG: "", "dagster/partition": f"other{number}"}
+        tags = {plan.ADDED_TAG: "", "dagster/partition": f"other{number}"}
         instance.add_run(DagsterRun("ingest", tags=tags, status=DagsterRunStatus.STARTED))
     assert len(_keys(_tick(instance, None))) == 1
 

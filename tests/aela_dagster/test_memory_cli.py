@@ -20,9 +20,10 @@ from aela.memory.videos import UnknownVideo
 from aela.mimicry import generation as generations
 from aela_dagster.cli import app
 from aela_dagster.runs import prepare_dagster
-from aela_dagster.sensors import learning, reporting
+from aela_dagster.sensors import LEARNING, reporting
 from assets import common
 from resources.memory import Memory
+from resources.schedule import Schedule
 
 Life = Any  # the home that the fixture `life` makes
 
@@ -32,7 +33,8 @@ def aela(*arguments: str, answer: str | None = None) -> Result:
 
 
 def tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> Any:
-    return sensor(dg.build_sensor_context(instance, resources={"memory": Memory()}))
+    resources = {"memory": Memory(), "schedule": Schedule(least_frames=1, least_clips=1)}
+    return sensor(dg.build_sensor_context(instance, resources=resources))
 
 
 @pytest.fixture
@@ -162,20 +164,60 @@ def test_the_sensors_learn_and_report_anew_after_forgetting(
         (folder / "metrics.json").write_text(json.dumps({"predicted": [life.watched]}))
 
     reported()
-    assert isinstance(tick(learning, dagster), dg.SkipReason)
+    sight = LEARNING["image_encoder"]
+    assert isinstance(tick(sight, dagster), dg.SkipReason)
     assert isinstance(tick(reporting, dagster), dg.SkipReason)
     aela("forget", life.cup, "--yes")
-    first, report = tick(learning, dagster), tick(reporting, dagster)
-    assert isinstance(first, dg.RunRequest) and isinstance(report, dg.RunRequest)
+    first, waits = tick(sight, dagster), tick(reporting, dagster)
+    assert isinstance(first, dg.RunRequest) and "gone" in first.tags["aela/why"]
+    assert isinstance(waits, dg.SkipReason) and "have learned" in str(waits.skip_message)
     life.learn()
+    assert isinstance(tick(reporting, dagster), dg.RunRequest)
     reported()
-    assert isinstance(tick(learning, dagster), dg.SkipReason)
+    assert isinstance(tick(sight, dagster), dg.SkipReason)
     life.remember("key", "learn")
     life.learn()
     aela("forget", "key", "--yes")
-    again = tick(learning, dagster)
+    again = tick(sight, dagster)
     assert isinstance(again, dg.RunRequest), "an older memory is back and is learned anew"
-    assert again.tags == first.tags and again.run_key != first.run_key
+    assert again.tags["aela/manifest"] == first.tags["aela/manifest"]
+    assert again.run_key != first.run_key
+
+
+def test_a_run_that_watched_many_goes_with_one_of_them_and_the_others_stay_watched(
+    life: Life, dagster: dg.DagsterInstance
+):
+    other = life.remember("other", "watch")
+
+    @dg.op
+    def look(context: dg.OpExecutionContext) -> None:
+        for video in (life.watched, other):
+            sheet = dg.MetadataValue.md(f"picture of {video}")
+            metadata = {"sheet": sheet, "of": video}
+            context.log_event(
+                dg.AssetMaterialization("predictions", partition=video, metadata=metadata)
+            )
+
+    @dg.job
+    def watch() -> None:
+        look()
+
+    watch.execute_in_process(instance=dagster)
+    aela("forget", life.watched, "--yes")
+    assert list(dagster.get_runs()) == []
+    key = dg.AssetKey("predictions")
+    assert dagster.get_materialized_partitions(key) == {other}
+    [record] = dagster.fetch_materializations(key, limit=10).records
+    event = record.asset_materialization
+    assert event and {name: value.value for name, value in event.metadata.items()} == {"of": other}
+
+
+def test_a_video_that_is_being_watched_among_others_is_not_forgotten(
+    life: Life, dagster: dg.DagsterInstance
+):
+    tags = {"aela/videos": json.dumps(["other", life.watched])}
+    dagster.add_run(DagsterRun(job_name="watch", tags=tags, status=DagsterRunStatus.STARTED))
+    assert "A run is busy" in str(aela("forget", life.watched, "--yes").exception)
 
 
 def test_a_trace_shows_that_it_leans_on_something_forgotten(life: Life):

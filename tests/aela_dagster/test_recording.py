@@ -1,6 +1,7 @@
 """A live source becomes videos of a minute each, which the sensors treat like any other."""
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from upath import UPath
 from aela.capture import Clip, capture
 from aela.capture.live import Live, LiveSettings
 from aela.memory import forget, store, videos
+from aela.memory import manifest as manifests
 from aela.memory.store import Remembered
 from aela.memory.videos import Role, UnknownVideo
 from aela.mimicry import verify
@@ -26,8 +28,9 @@ from aela.storage import Home
 from aela_dagster import cli, recording
 from aela_dagster.definitions import defs
 from aela_dagster.recording import clear_away, record
-from aela_dagster.sensors import inbox, learning, watching
+from aela_dagster.sensors import LEARNING, inbox, watching
 from resources.memory import Memory
+from resources.schedule import Schedule
 
 Life = Any  # the home that the fixture `life` makes
 MINUTE_S = 3.0
@@ -51,7 +54,8 @@ def _record(
 
 
 def _tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
-    result = sensor(dg.build_sensor_context(instance, resources={"memory": Memory()}))
+    resources = {"memory": Memory(), "schedule": Schedule(least_frames=1, least_clips=1)}
+    result = sensor(dg.build_sensor_context(instance, resources=resources))
     if isinstance(result, dg.SensorResult):
         return list(result.run_requests or [])
     return [result] if isinstance(result, dg.RunRequest) else []
@@ -90,8 +94,8 @@ def test_minutes_are_videos_that_dagster_knows_and_that_are_learned_from(
     assert sorted(instance.get_dynamic_partitions("videos")) == keys
     for asset in ("frames", "clips"):
         assert sorted(_events(instance, asset)) == keys
-    [request] = _tick(learning, instance)
-    assert request.job_name in (None, "learn")
+    [request] = _tick(LEARNING["mel_autoencoder"], instance)
+    assert manifests.read(home, request.tags["aela/manifest"]) == manifests.of_now(home)
     assert not _tick(inbox, instance)  # There is nothing left to ingest.
     assert _problems(home) == []
 
@@ -105,8 +109,8 @@ def test_a_recording_has_no_file_and_everything_copes_with_that(
     assert record_of.file is None and record_of.sha256 == entry.content
     with pytest.raises(UnknownVideo, match="was recorded live"), videos.local_copy(home, record_of):
         pass
-    asked = {request.partition_key for request in _tick(watching, instance)}
-    assert entry.video in asked
+    [request] = _tick(watching, instance)
+    assert entry.video in json.loads(request.tags["aela/videos"])
     spoken = defs.resolve_implicit_global_asset_job_def().execute_in_process(
         instance=instance,
         partition_key=entry.video,
@@ -148,7 +152,9 @@ def test_what_dagster_could_not_be_told_of_is_told_later(
         entries = _record(home, instance, film, tell=told.append)
     assert len(entries) == MINUTES and "the database is down" in told[0]
     assert not instance.get_dynamic_partitions("videos")
-    [request] = _tick(learning, instance)  # The sensors go by what lies in memory.
+    [request] = _tick(
+        LEARNING["mel_autoencoder"], instance
+    )  # The sensors go by what lies in memory.
     assert request
     _record(home, instance, film, minutes=1)
     assert len(instance.get_dynamic_partitions("videos")) == MINUTES + 1
@@ -244,7 +250,7 @@ def test_a_killed_recording_loses_at_most_the_open_minute(
     assert not hidden and not list(home.recordings.iterdir())
     assert _problems(home) == []
     assert len(instance.get_dynamic_partitions("videos")) == len(entries) + MINUTES
-    assert _tick(learning, instance)
+    assert _tick(LEARNING["mel_autoencoder"], instance)
 
 
 @pytest.mark.slow

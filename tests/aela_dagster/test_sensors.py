@@ -1,21 +1,36 @@
 """Sensors compare what is there with what was made of it."""
 
-from pathlib import Path
+import json
+import re
+from typing import Any
 
 import dagster as dg
 import numpy as np
 import pytest
+import torch
 from dagster import DagsterRun, DagsterRunStatus
 from upath import UPath
 
 from aela.capture import Clip, Frame
+from aela.learning import checkpoints
+from aela.learning.checkpoints import Card
 from aela.memory import manifest as manifests
 from aela.memory import store, videos
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
-from aela.storage import Home, write_bytes
-from aela_dagster.sensors import MOST_TRIES, learning, reporting, watching
+from aela.storage import Home, write_bytes, write_json
+from aela_dagster import records
+from aela_dagster.jobs import TRAINING
+from aela_dagster.records import MOST_TRIES
+from aela_dagster.sensors import LEARNING, MOST_REQUESTS, inbox, reporting, watching
+from resources.compute import TRAINS_TAG
 from resources.memory import Memory
+from resources.schedule import Schedule
+
+STARTED, FAILURE = DagsterRunStatus.STARTED, DagsterRunStatus.FAILURE
+sight, words, association = (
+    LEARNING[model] for model in ("image_encoder", "word_autoencoder", "associator")
+)
 
 
 @pytest.fixture(autouse=True)
@@ -23,14 +38,20 @@ def _home(home: Home) -> Home:
     return home
 
 
-def _tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> list[dg.RunRequest] | str:
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again without waiting."""
+    monkeypatch.setattr(records, "BACKOFF_S", 0.0)
+
+
+def _tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> Any:
     """What the sensor asks for, or why it does not."""
-    result = sensor(dg.build_sensor_context(instance, resources={"memory": Memory()}))
+    resources = {"memory": Memory(), "schedule": Schedule(least_frames=1, least_clips=1)}
+    result = sensor(dg.build_sensor_context(instance, resources=resources))
     if isinstance(result, dg.SkipReason):
-        return result.skip_message or ""
+        return result.skip_message
     if isinstance(result, dg.SensorResult):
         return list(result.run_requests or [])
-    assert isinstance(result, dg.RunRequest)
     return [result]
 
 
@@ -46,79 +67,238 @@ def _remember(home: Home, name: str, role: videos.Role, *, ingested: bool = True
     return video.video
 
 
-def _publish(home: Home) -> Generation:
-    generation = Generation("i", "m", "w", "a", "p", manifests.take(home).sha, 0.5)
+def _train(home: Home, model: str, **inputs: str) -> str:
+    card = Card(model, {}, 0, manifests.take(home).sha, inputs=inputs)
+    made = checkpoints.save(home, card, {"w": torch.zeros(1)})
+    checkpoints.set_current(home, made)
+    return made.sha
+
+
+def _learn(home: Home) -> Generation:
+    """All that the four trainings leave behind."""
+    seen, mel = _train(home, "image_encoder"), _train(home, "mel_autoencoder")
+    heard = _train(home, "word_autoencoder", mel_autoencoder=mel)
+    joined = _train(home, "associator", image_encoder=seen, word_autoencoder=heard)
+    parent = generations.current(home)
+    manifest = manifests.of_now(home).sha
+    generation = Generation(
+        seen, mel, heard, joined, "p", manifest, 0.5, parent.sha if parent else None
+    )
     generations.publish(home, generation)
     return generation
 
 
-def _fail(instance: dg.DagsterInstance, request: dg.RunRequest, job: str) -> None:
+def _run(
+    instance: dg.DagsterInstance, request: dg.RunRequest, job: str, status: DagsterRunStatus
+) -> None:
     tags = {**request.tags, "dagster/run_key": request.run_key or ""}
     if request.partition_key:
         tags["dagster/partition"] = request.partition_key
-    instance.add_run(DagsterRun(job_name=job, tags=tags, status=DagsterRunStatus.FAILURE))
+    instance.add_run(DagsterRun(job_name=job, tags=tags, status=status))
 
 
 def test_learning_waits_for_memory_and_for_what_is_being_ingested(
     home: Home, instance: dg.DagsterInstance
 ):
-    assert "no frames and words" in str(_tick(learning, instance))
+    assert "holds 0 frames" in _tick(sight, instance)
     _remember(home, "cup", "learn")
     _remember(home, "pen", "learn", ingested=False)
-    assert "Waiting until pen-" in str(_tick(learning, instance))
+    assert "1 more videos are being taken in" in _tick(sight, instance)
 
 
+@pytest.mark.parametrize("model", ["image_encoder", "mel_autoencoder"])
 def test_what_is_new_is_learned_and_what_is_learned_is_not_learned_again(
-    home: Home, instance: dg.DagsterInstance
+    home: Home, instance: dg.DagsterInstance, model: str
 ):
     _remember(home, "cup", "learn")
-    [request] = _tick(learning, instance)
-    assert isinstance(request, dg.RunRequest)
-    _publish(home)
-    assert "learned" in str(_tick(learning, instance))
+    [request] = _tick(LEARNING[model], instance)
+    assert manifests.read(home, request.tags["aela/manifest"]) == manifests.of_now(home)
+    _learn(home)
+    assert "learned from all" in _tick(LEARNING[model], instance)
     _remember(home, "test", "watch")
-    assert "learned" in str(_tick(learning, instance))
+    assert "learned from all" in _tick(LEARNING[model], instance)
     _remember(home, "pen", "learn")
-    [again] = _tick(learning, instance)
-    assert isinstance(again, dg.RunRequest) and again.run_key != request.run_key
+    [again] = _tick(LEARNING[model], instance)
+    assert again.run_key != request.run_key
 
 
-def test_a_failing_training_is_tried_again_but_not_for_ever(
+def test_words_and_association_are_asked_for_on_exactly_what_they_build_on(
     home: Home, instance: dg.DagsterInstance
 ):
     _remember(home, "cup", "learn")
-    keys = []
-    for _ in range(MOST_TRIES):
-        [request] = _tick(learning, instance)
-        assert isinstance(request, dg.RunRequest)
-        keys.append(request.run_key)
-        _fail(instance, request, "learn")
-    assert len(set(keys)) == MOST_TRIES
-    assert f"failed {MOST_TRIES} times" in str(_tick(learning, instance))
+    assert "first mel_autoencoder" in _tick(words, instance)
+    mel = _train(home, "mel_autoencoder")
+    [request] = _tick(words, instance)
+    assert request.tags["aela/mel_autoencoder"] == mel
+    heard = _train(home, "word_autoencoder", mel_autoencoder=mel)
+    assert "first image_encoder" in _tick(association, instance)
+    shared = manifests.of_now(home)
     _remember(home, "pen", "learn")
-    assert isinstance(_tick(learning, instance), list)
+    seen = _train(home, "image_encoder")
+    [request] = _tick(association, instance)
+    assert request.tags["aela/manifest"] == shared.sha
+    assert request.tags["aela/image_encoder"] == seen
+    assert request.tags["aela/word_autoencoder"] == heard
 
 
-def test_no_two_trainings_at_once(home: Home, instance: dg.DagsterInstance):
-    _remember(home, "cup", "learn")
-    instance.add_run(DagsterRun(job_name="learn", status=DagsterRunStatus.STARTED))
-    assert "in progress" in str(_tick(learning, instance))
-
-
-def test_each_generation_watches_everything_once(
-    home: Home, instance: dg.DagsterInstance, tmp_path: Path
+def test_the_associator_waits_while_more_is_coming_unless_there_is_something_new(
+    home: Home, instance: dg.DagsterInstance
 ):
     _remember(home, "cup", "learn")
-    video = _remember(home, "test", "watch")
-    assert "Nothing is learned" in str(_tick(watching, instance))
-    first = _publish(home)
+    _learn(home)
+    assert "joins all 1 video" in _tick(association, instance)
+    _remember(home, "pen", "learn")
+    _train(home, "image_encoder")
+    assert "until mel_autoencoder have learned" in _tick(association, instance)
+    mel = _train(home, "mel_autoencoder")
+    assert "until word_autoencoder have learned" in _tick(association, instance)
+    _train(home, "word_autoencoder", mel_autoencoder=mel)
+    assert isinstance(_tick(association, instance), list)
+
+
+def test_a_generation_that_was_rolled_back_is_not_made_again(
+    home: Home, instance: dg.DagsterInstance
+):
+    _remember(home, "cup", "learn")
+    first = _learn(home)
+    _remember(home, "pen", "learn")
+    _learn(home)
+    generations.publish(home, first)
+    assert "rolled back; it waits for something new" in _tick(association, instance)
+    _remember(home, "key", "learn")
+    seen, mel = _train(home, "image_encoder"), _train(home, "mel_autoencoder")
+    heard = _train(home, "word_autoencoder", mel_autoencoder=mel)
+    [request] = _tick(association, instance)
+    assert request.tags["aela/image_encoder"] == seen
+    assert request.tags["aela/word_autoencoder"] == heard
+
+
+def test_a_failing_training_is_tried_again_later_and_later(
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    _remember(home, "cup", "learn")
+    [request] = _tick(sight, instance)
+    _run(instance, request, "learn_sight", FAILURE)
+    assert re.search("failed once and is tried again in (29|30) s", _tick(sight, instance))
+    assert isinstance(_tick(LEARNING["mel_autoencoder"], instance), list)
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "BACKOFF_S", 0.0)
+        [again] = _tick(sight, instance)
+    _run(instance, again, "learn_sight", FAILURE)
+    assert re.search("failed twice and is tried again in (59|60) s", _tick(sight, instance))
+
+
+def test_a_training_that_always_fails_is_set_aside_until_there_is_something_new(
+    home: Home, instance: dg.DagsterInstance, at_once: None
+):
+    _remember(home, "cup", "learn")
+    keys = set()
+    for _ in range(MOST_TRIES):
+        [request] = _tick(sight, instance)
+        keys.add(request.run_key)
+        _run(instance, request, "learn_sight", FAILURE)
+    assert len(keys) == MOST_TRIES
+    assert f"failed {MOST_TRIES} times, last: " in _tick(sight, instance)
+    _remember(home, "pen", "learn")
+    assert isinstance(_tick(sight, instance), list)
+
+
+@pytest.mark.parametrize("tags", [{TRAINS_TAG: "image_encoder"}, {TRAINS_TAG: "all"}, {}])
+def test_no_two_trainings_of_one_model_at_once_but_of_two(
+    home: Home, instance: dg.DagsterInstance, tags: dict[str, str]
+):
+    _remember(home, "cup", "learn")
+    by_hand = None if tags else frozenset([dg.AssetKey("image_encoder")])
+    run = DagsterRun(job_name="any", tags=tags, status=STARTED, asset_selection=by_hand)
+    instance.add_run(run)
+    assert "being trained" in _tick(sight, instance)
+    hearing = _tick(LEARNING["mel_autoencoder"], instance)
+    assert ("being trained" in hearing) == (tags.get(TRAINS_TAG) == "all")
+
+
+def test_each_job_says_what_it_trains():
+    assert all((job.tags or {})[TRAINS_TAG] == model for model, job in TRAINING.items())
+
+
+def test_each_generation_watches_everything_once_newest_first_in_one_run(
+    home: Home, instance: dg.DagsterInstance
+):
+    _remember(home, "cup", "learn")
+    watched = [_remember(home, f"test{number}", "watch") for number in range(3)]
+    assert "Nothing is learned" in _tick(watching, instance)
+    first = _learn(home)
     [request] = _tick(watching, instance)
-    assert isinstance(request, dg.RunRequest) and request.partition_key == video
-    assert "Waiting" in str(_tick(reporting, instance))
-    write_bytes(home.predictions(video, first.sha), b"")
-    assert "Every watched video" in str(_tick(watching, instance))
+    assert request.run_config == {"ops": {"look": {"config": {"videos": watched[::-1]}}}}
+    assert "predictions of 3 videos" in _tick(reporting, instance)
+    _run(instance, request, "watch", STARTED)
+    assert "3 are being watched" in _tick(watching, instance)
+    for video in watched:
+        write_bytes(home.predictions(video, first.sha), b"")
+    assert "Every watched video" in _tick(watching, instance)
     assert isinstance(_tick(reporting, instance), list)
     _remember(home, "pen", "learn")
-    _publish(home)
+    assert "have learned" in _tick(reporting, instance)
+    _learn(home)
+    for run in instance.get_runs():
+        instance.delete_run(run.run_id)
     [request] = _tick(watching, instance)
-    assert isinstance(request, dg.RunRequest) and request.partition_key == video
+    assert json.loads(request.tags["aela/videos"]) == watched[::-1]
+
+
+def test_what_cannot_be_watched_is_set_aside_and_holds_up_nothing(
+    home: Home, instance: dg.DagsterInstance, at_once: None
+):
+    _remember(home, "cup", "learn")
+    generation = _learn(home)
+    bad = _remember(home, "bad", "watch")
+    for _ in range(MOST_TRIES):
+        [request] = _tick(watching, instance)
+        assert json.loads(request.tags["aela/videos"]) == [bad]
+        _run(instance, request, "watch", FAILURE)
+    assert f"1 failed {MOST_TRIES} times; {bad} last: " in _tick(watching, instance)
+    good = [_remember(home, f"test{number}", "watch") for number in range(MOST_REQUESTS + 2)]
+    [request] = _tick(watching, instance)
+    assert json.loads(request.tags["aela/videos"]) == good[:1:-1]
+    for video in good:
+        write_bytes(home.predictions(video, generation.sha), b"")
+    [report] = _tick(reporting, instance)
+    _run(instance, report, "evaluate", STARTED)
+    assert "is being written" in _tick(reporting, instance)
+
+
+def test_a_video_to_watch_is_watched_in_the_run_that_ingests_it(
+    home: Home, instance: dg.DagsterInstance
+):
+    _remember(home, "cup", "learn")
+    _remember(home, "early", "watch", ingested=False)
+    assert [request.job_name for request in _tick(inbox, instance)] == ["ingest"]
+    _learn(home)
+    [request] = _tick(inbox, instance)
+    assert request.job_name == "ingest_and_watch"
+    _run(instance, request, "ingest_and_watch", STARTED)
+    _remember(home, "early", "watch")
+    assert "1 are being watched" in _tick(watching, instance)
+    _remember(home, "both", "watch", ingested=False)
+    _remember(home, "both", "learn", ingested=False)
+    [request] = _tick(inbox, instance)
+    assert request.job_name == "ingest"
+
+
+def test_an_ingest_that_failed_is_tried_again_later(home: Home, instance: dg.DagsterInstance):
+    _remember(home, "cup", "learn", ingested=False)
+    [request] = _tick(inbox, instance)
+    _run(instance, request, "ingest", FAILURE)
+    assert _tick(inbox, instance) == []
+
+
+def test_the_report_waits_until_nothing_is_to_be_learned(home: Home, instance: dg.DagsterInstance):
+    _remember(home, "cup", "learn")
+    generation = _learn(home)
+    _remember(home, "pen", "learn", ingested=False)
+    assert "until 1 videos are ingested" in _tick(reporting, instance)
+    _remember(home, "pen", "learn")
+    assert "image_encoder and mel_autoencoder" in _tick(reporting, instance)
+    generation = _learn(home)
+    [_] = _tick(reporting, instance)
+    write_json(home.evaluation(generation.sha) / "metrics.json", {"predicted": []})
+    assert "up to date" in _tick(reporting, instance)

@@ -14,6 +14,7 @@ from aela.learning import checkpoints
 from aela.learning.checkpoints import Card
 from aela.memory import manifest as manifests
 from aela.memory import store, videos
+from aela.memory.manifest import Manifest
 from aela.storage import Home
 from aela_dagster.definitions import defs
 
@@ -110,10 +111,21 @@ def test_an_unknown_preset_is_said(home: Home, instance: dg.DagsterInstance, tmp
     assert "aela9" in _failure(result) and "aela1" in _failure(result)
 
 
-def test_models_of_different_memories_are_not_joined(home: Home, instance: dg.DagsterInstance):
-    _trained(home, "image_encoder", "one")
-    _trained(home, "word_autoencoder", "another")
+def test_models_of_different_memories_are_joined_on_what_they_share(
+    home: Home, instance: dg.DagsterInstance, tmp_path: Path
+):
+    _remember(home, tmp_path, 1)
+    _trained(home, "image_encoder", manifests.take(home).sha)
+    first = manifests.of_now(home)
+    _trained(home, "word_autoencoder", Manifest(()).sha)
+    manifests.write(home, Manifest(()))
     assert "different memories" in _failure(_materialize(instance, "pairs"))
+    _remember(home, tmp_path, 3)
+    _trained(home, "word_autoencoder", manifests.take(home).sha)
+    result = _materialize(instance, "pairs")
+    [event] = result.asset_materializations_for_node("pairs")
+    assert event.metadata["dagster/row_count"].value == 1
+    assert event.metadata["videos"].value == len(first.entries) == 1
 
 
 @pytest.mark.parametrize(

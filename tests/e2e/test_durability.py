@@ -36,7 +36,7 @@ from aela.learning.checkpoints import Card
 from aela.memory import store, videos
 from aela.mimicry import verify
 from aela.storage import DiskFull, Home
-from aela_dagster import sensors
+from aela_dagster import records, sensors
 from aela_dagster.definitions import defs
 from aela_dagster.runs import DAGSTER_YAML
 from aela_dagster.sensors import inbox
@@ -333,6 +333,7 @@ def test_a_full_disk_is_said_plainly_and_loses_nothing(
         drop(home, [media])
         assert ask(home, instance) == []  # It would fail.
         monkeypatch.setattr(sensors, "LEAST_FREE_BYTES", 0)
+        monkeypatch.setattr(records, "BACKOFF_S", 0.0)
         [request] = ask(home, instance)
         assert not ingest(home, instance, request)
         said = failures(instance)

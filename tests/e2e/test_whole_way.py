@@ -8,23 +8,32 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+from dagster import DagsterRun, DagsterRunStatus
 from rich.console import Console
+from upath import UPath
 
+from aela.capture import Frame
 from aela.evaluation.score import score
-from aela.memory import store
+from aela.memory import store, videos
+from aela.memory.forget import forget
 from aela.mimicry import generation as generations
 from aela.mimicry.predict import PREDICTIONS, read_predictions
 from aela.mimicry.recall import Mimic
 from aela.mimicry.trace import trace
 from aela.storage import Home, read_json
-from aela_dagster import scoring
+from aela_dagster import records, scoring
 from aela_dagster.definitions import defs
+from aela_dagster.jobs import TRAINING
+from aela_dagster.sensors import SENSORS
+from resources import compute
 from resources.memory import Memory
+from resources.schedule import Schedule
 
-EFFORT = {"preset": "quick", "effort": 0.05}
+EFFORT = {"preset": "quick", "effort": 0.05, "threads": 1}
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +56,14 @@ def lived(nursery: Path, tmp_path_factory: pytest.TempPathFactory):
 def _until_quiet(instance: dg.DagsterInstance) -> list[str]:
     """Tick the sensors and run what they ask for until none asks any more; the jobs run."""
     cursor, jobs, asked = None, [], set()
+    resources = {"memory": Memory(), "schedule": Schedule()}
     for _ in range(8):
         quiet = True
-        for name in ("inbox", "learning", "watching", "reporting"):
-            sensor = defs.resolve_sensor_def(name)
-            context = dg.build_sensor_context(
-                instance=instance,
-                cursor=cursor if name == "inbox" else None,
-                resources={"memory": Memory()},
-            )
-            tick: Any = sensor(context)
+        for sensor in SENSORS:
+            known = cursor if sensor.name == "inbox" else None
+            tick: Any = sensor(dg.build_sensor_context(instance, known, resources=resources))
             if isinstance(tick, dg.SensorResult):
-                quiet &= tick.cursor == cursor
-                cursor = tick.cursor
+                cursor = tick.cursor if sensor.name == "inbox" else cursor
                 for addition in tick.dynamic_partitions_requests or []:
                     instance.add_dynamic_partitions("videos", list(addition.partition_keys))
                 tick = tick.run_requests or []
@@ -68,13 +72,18 @@ def _until_quiet(instance: dg.DagsterInstance) -> list[str]:
                 assert request.run_key not in asked, "nothing is asked for twice"
                 asked.add(request.run_key)
                 quiet = False
-                result = defs.resolve_job_def(sensor.job_name or "").execute_in_process(
+                job = request.job_name or sensor.job_name or ""
+                result = defs.resolve_job_def(job).execute_in_process(
                     instance=instance,
                     partition_key=request.partition_key,
-                    run_config={"resources": {"compute": {"config": EFFORT}}},
+                    tags=dict(request.tags),
+                    run_config={
+                        "resources": {"compute": {"config": EFFORT}},
+                        **request.run_config,
+                    },
                 )
                 assert result.success
-                jobs.append(sensor.job_name)
+                jobs.append(job)
         if quiet and jobs:
             return jobs
     raise AssertionError(f"The sensors never came to rest: {jobs}")
@@ -82,7 +91,8 @@ def _until_quiet(instance: dg.DagsterInstance) -> list[str]:
 
 def test_dropped_videos_are_ingested_learned_and_watched_once(lived):
     home, _, jobs = lived
-    assert jobs == ["ingest"] * 5 + ["learn", "watch", "evaluate"]
+    trainings = [job.name for job in TRAINING.values()]
+    assert jobs == ["ingest"] * 5 + [*trainings, "watch", "evaluate"]
     assert len(store.remembered(home, "learn")) == 4
     for role in ("learn", "watch"):
         assert list(home.inbox(role).iterdir()) == []
@@ -116,16 +126,64 @@ def test_predictions_lead_back_to_memory(lived):
 
 def test_losses_are_in_the_event_log_and_checks_have_passed(lived):
     _, instance, _ = lived
-    run = instance.get_runs(dg.RunsFilter(job_name="learn"), limit=1)[0]
-    log = [record.user_message for record in instance.all_logs(run.run_id)]
-    for model in ("image_encoder", "mel_autoencoder", "word_autoencoder", "associator"):
-        assert any(line.startswith(f"{model} step") for line in log)
-    checks = [
-        event.asset_check_evaluation_data
-        for event in (record.dagster_event for record in instance.all_logs(run.run_id))
-        if event and event.event_type_value == "ASSET_CHECK_EVALUATION"
-    ]
+    checks = []
+    for model, job in TRAINING.items():
+        [run] = instance.get_runs(dg.RunsFilter(job_name=job.name))
+        log = instance.all_logs(run.run_id)
+        assert any(record.user_message.startswith(f"{model} step") for record in log)
+        checks += [
+            record.dagster_event.asset_check_evaluation_data
+            for record in log
+            if record.dagster_event
+            and record.dagster_event.event_type_value == "ASSET_CHECK_EVALUATION"
+        ]
     assert len(checks) == 6 and all(check.passed for check in checks)
+
+
+def test_models_that_train_at_the_same_time_share_the_cores(instance: dg.DagsterInstance):
+    assert compute.fair_share(instance) == compute.cores()
+    for model in TRAINING:
+        tags = {compute.TRAINS_TAG: model}
+        instance.add_run(DagsterRun("any", tags=tags, status=DagsterRunStatus.STARTED))
+    assert compute.fair_share(instance) == max(1, compute.cores() // 4)
+
+
+def test_a_video_that_cannot_be_watched_does_not_stop_the_others(lived, tmp_path: Path):
+    home, instance, _ = lived
+    [good] = [entry.video for entry in store.remembered(home, "watch")]
+    file = UPath(tmp_path / "bad.mp4")
+    file.write_bytes(b"bad")
+    bad = videos.take_in(home, file, "watch", move=True)
+    views = np.zeros((2, 8, 8, 3), np.uint8)
+    store.remember(home, bad, [Frame(0.0, b"no picture", 8, 8, 1.0, views)])
+    try:
+        result = defs.resolve_job_def("watch").execute_in_process(
+            instance=instance,
+            run_config={"ops": {"look": {"config": {"videos": [bad.video, good]}}}},
+            raise_on_error=False,
+        )
+        assert not result.success
+        run = result.run_id
+        assert f"1 of 2 videos could not be watched: {bad.video}: " in records.reason(instance, run)
+        made = {
+            (event.asset_key.to_user_string(), event.partition)
+            for event in result.asset_materializations_for_node("look")
+        }
+        assert made == {("predictions", good), ("spoken_video", good)}
+    finally:
+        forget(home, bad.video)
+
+
+def test_one_video_is_watched_as_a_partition(lived):
+    home, instance, _ = lived
+    [entry] = store.remembered(home, "watch")
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey("predictions")],
+        partition_key=entry.video,
+    )
+    [event] = result.asset_materializations_for_node("predictions")
+    assert event.metadata["generation"].value == generations.required(home).sha
 
 
 def test_the_spoken_video_and_the_report_are_there(lived):

@@ -39,7 +39,9 @@ from aela_dagster import stages
 from aela_dagster.cli import app
 from aela_dagster.definitions import defs
 from aela_dagster.runs import Runner
+from aela_dagster.sensors import SENSORS
 from resources.memory import Memory
+from resources.schedule import Schedule
 
 BUCKET = "aela"
 Life = Any  # the home that the fixture `life` makes
@@ -318,17 +320,16 @@ def test_an_interrupted_memory_is_no_memory(home: Home):
 
 
 def tick(name: str, instance: dg.DagsterInstance, cursor: str | None = None) -> Any:
-    context = dg.build_sensor_context(
-        instance=instance, cursor=cursor, resources={"memory": Memory()}
-    )
+    resources = {"memory": Memory(), "schedule": Schedule(least_frames=1)}
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources)
     return defs.resolve_sensor_def(name)(context)
 
 
 def test_what_is_dropped_into_the_inbox_is_remembered(home: Home, nursery: Path):
     video = next((nursery / "train").glob("*.mp4"))
     instance, cursor, requests = dg.DagsterInstance.ephemeral(), None, []
-    for name in ("inbox", "learning", "watching", "reporting"):
-        tick(name, instance)  # of an empty store
+    for sensor in SENSORS:
+        tick(sensor.name, instance)  # of an empty store
     write = home.inbox("learn") / video.name
     home.root.fs.put_file(str(video), write.path)
     for _ in range(20):
@@ -343,7 +344,8 @@ def test_what_is_dropped_into_the_inbox_is_remembered(home: Home, nursery: Path)
     assert job.execute_in_process(instance=instance, partition_key=request.partition_key).success
     [entry] = store.remembered(home)
     assert entry.frames >= 5 and entry.clips >= 1
-    assert isinstance(tick("learning", instance), dg.RunRequest)
+    for name in ("sight", "hearing"):
+        assert isinstance(tick(name, instance), dg.RunRequest)
     assert problems(home) == []
     assert not write.exists()
 

@@ -1,0 +1,91 @@
+"""The job `watch`: the current generation looks at many videos in one run.
+
+Loading it costs seconds, so one run looks at many. It is a job of one op and not of the partitioned
+assets, whose runs hold one partition, or a range of neighbours: it tells Dagster of each video as
+the assets do, and a video that cannot be watched does not stop the others.
+"""
+
+import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from pydantic import Field
+
+from aela.memory import store, videos
+from aela.mimicry import generation as generations
+from aela.mimicry.generation import Generation
+from aela.mimicry.predict import predicted
+from aela.storage import Home
+from assets import common
+from assets.predictions import Made, load_mimic, predict_video, speak_over_video
+from resources.compute import Compute
+from resources.memory import Memory
+from resources.models import Checkpoints
+
+
+class Watched(dg.Config):
+    """What is watched."""
+
+    videos: list[str] = Field(
+        default=[], description="Keys; without any, all that were not watched yet."
+    )
+
+
+@dg.op(pool="watch", description="What the current generation says to each of some videos.")
+def look(
+    context: dg.OpExecutionContext,
+    config: Watched,
+    compute: Compute,
+    memory: Memory,
+    checkpoints: Checkpoints,
+) -> None:
+    home, generation = memory.home, checkpoints.generation()
+    wanted = config.videos or unwatched(home, generation)
+    with common.plain_failures():
+        mimic = load_mimic(home, generation, compute)
+    failed = {}
+    for number, video in enumerate(wanted):
+        if generations.current(home) != generation:
+            context.log.info(f"Another generation speaks; {len(wanted) - number} are left to it.")
+            break
+        try:
+            with common.plain_failures():
+                _tell(context, video, "predictions", predict_video(home, video, mimic))
+                _tell(context, video, "spoken_video", speak_over_video(home, video))
+        except Exception as error:  # Whatever is wrong with one video, the others are watched.
+            why = error.description if isinstance(error, dg.Failure) else repr(error)
+            context.log.error(f"{video}: {why}", exc_info=not isinstance(error, dg.Failure))
+            failed[video] = why
+    if failed:
+        raise dg.Failure(
+            f"{len(failed)} of {len(wanted)} videos could not be watched: "
+            + "; ".join(f"{video}: {why}" for video, why in failed.items()),
+            allow_retries=False,
+        )
+
+
+def _tell(context: dg.OpExecutionContext, video: str, asset: str, made: Made | None) -> None:
+    if made:
+        context.log_event(
+            dg.AssetMaterialization(
+                asset_key=asset,
+                partition=video,
+                metadata=made.metadata,
+                tags={DATA_VERSION_TAG: made.version},
+            )
+        )
+
+
+def unwatched(home: Home, generation: Generation) -> list[str]:
+    """The ingested `watch` videos of which a generation has no predictions, newest first."""
+    done = set(predicted(home, generation.sha))
+    missing = {e.video for e in store.remembered(home, role="watch")} - done
+    return [
+        video.video for video in reversed(videos.known(home, "watch")) if video.video in missing
+    ]
+
+
+@dg.job(
+    description="What the current generation says to many videos: those given in the config, else "
+    "all that it has not watched yet."
+)
+def watch() -> None:
+    look()
