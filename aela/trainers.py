@@ -1,5 +1,8 @@
 """Trains one model by name, on top of what the earlier stages made current."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from aela.association.pairs import make_pairs
 from aela.association.train import train_associator
 from aela.learning import checkpoints
@@ -38,31 +41,61 @@ def train(
         UnknownGeneration: there is no generation yet for an image decoder to show.
         ValueError: there is no model of that name.
     """
-    common = {"seed": seed, "device": device, "parent": parent, "report": report}
-    if model == "image_encoder":
-        return train_image_encoder(home, manifest, preset.image_encoder, **common)
-    if model == "mel_autoencoder":
-        return train_mel_autoencoder(home, manifest, preset.mel_autoencoder, **common)
+    inputs: dict[str, str] = {}
     if model == "word_autoencoder":
-        mel = checkpoints.required(home, "mel_autoencoder")
-        return train_word_autoencoder(home, manifest, mel, preset.word_autoencoder, **common)
+        inputs = {"mel_autoencoder": checkpoints.required(home, "mel_autoencoder").sha}
+    elif model == "associator":
+        inputs = {
+            name: checkpoints.required(home, name).sha
+            for name in ("image_encoder", "word_autoencoder")
+        }
+    elif model == IMAGE_DECODER:
+        inputs = {"image_encoder": generations.required(home).image_encoder}
+    elif model not in TRAINED:
+        raise ValueError(f"There is no model {model!r}; it is one of {', '.join(TRAINED)}.")
+    return train_on(
+        home,
+        model,
+        manifest,
+        getattr(preset, model),
+        inputs,
+        seed=seed,
+        device=device,
+        parent=parent,
+        report=report,
+    )
+
+
+def train_on(
+    home: Home,
+    model: str,
+    manifest: Manifest,
+    settings: Any,
+    inputs: Mapping[str, str],
+    *,
+    seed: int,
+    device: str = "cpu",
+    parent: Checkpoint | None = None,
+    report: Report = silent,
+) -> Checkpoint:
+    """Train `model` with its own settings, on top of the checkpoints that `inputs` names by role.
+
+    Raises:
+        EmptyMemory, UnknownCheckpoint: as `train`.
+    """
+    below = {
+        name: checkpoints.read(home, name, sha) for name, sha in inputs.items() if name in TRAINED
+    }
+    common = {"seed": seed, "device": device, "report": report}
+    if model == "image_encoder":
+        return train_image_encoder(home, manifest, settings, parent=parent, **common)
+    if model == "mel_autoencoder":
+        return train_mel_autoencoder(home, manifest, settings, parent=parent, **common)
+    if model == "word_autoencoder":
+        mel = below["mel_autoencoder"]
+        return train_word_autoencoder(home, manifest, mel, settings, parent=parent, **common)
     if model == "associator":
-        image_encoder = checkpoints.required(home, "image_encoder")
-        word_autoencoder = checkpoints.required(home, "word_autoencoder")
-        settings = preset.associator
-        pairs = make_pairs(home, manifest, image_encoder, word_autoencoder, settings.window_s)
-        return train_associator(
-            home, manifest, image_encoder, word_autoencoder, pairs, settings, **common
-        )
-    if model == IMAGE_DECODER:
-        image_encoder = generations.required(home).image_encoder
-        return train_image_decoder(
-            home,
-            manifest,
-            checkpoints.read(home, "image_encoder", image_encoder),
-            preset.image_decoder,
-            seed=seed,
-            device=device,
-            report=report,
-        )
-    raise ValueError(f"There is no model {model!r}; it is one of {', '.join(TRAINED)}.")
+        of = below["image_encoder"], below["word_autoencoder"]
+        pairs = make_pairs(home, manifest, *of, settings.window_s)
+        return train_associator(home, manifest, *of, pairs, settings, parent=parent, **common)
+    return train_image_decoder(home, manifest, below["image_encoder"], settings, **common)

@@ -292,6 +292,39 @@ def trace(
 
 
 @app.command()
+def reproduce(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint's hash, or the start of it.")],
+    home: HomeOption = None,
+) -> None:
+    """Train a checkpoint again from its card and manifest, and compare the weights bit by bit.
+
+    Equal weights are to be expected on the same machine, on the CPU; else it is said what differs.
+    The home stays as it is.
+
+    Example: `aela reproduce 1a2b3c4d`
+    """
+    from aela.reproduce import reproduce as again
+
+    with console.status("Training it again …") as status:
+        found = again(Home.at(home), checkpoint, lambda progress: status.update(str(progress)))
+    card, sha = found.checkpoint.card, found.checkpoint.sha
+    if found.equal:
+        said = f"{found.weights} tensors have the same weights, bit by bit ({found.seconds:.0f} s)."
+    elif found.trained:
+        said = (
+            f"{len(found.apart)} of {found.weights} tensors have other weights, at most "
+            f"{max(found.apart.values()):.2g} apart ({found.seconds:.0f} s)."
+        )
+    else:
+        said = "It cannot be trained again as it was."
+    console.print(f"{card.model} {sha}: {said}", highlight=False, soft_wrap=True)
+    for sentence in found.differs:
+        console.print(f"  {escape(sentence)}", highlight=False, soft_wrap=True)
+    if not found.equal:
+        raise typer.Exit(1)
+
+
+@app.command()
 def score(
     predictions: Annotated[
         Path, typer.Argument(help="A predictions table (.parquet), or a folder of them.")

@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 REPORT_EVERY_S = 2.0
+GRACE = 0.1  # share of a budget's minutes that does not count: a slow start decides nothing
 
 
 @dataclass(frozen=True)
 class Budget:
     """How long to train: `steps` gradient steps, or fewer when `minutes` run out first.
 
-    Runs that end by `steps` are reproducible on one machine; runs cut by `minutes` are not.
+    Runs in which time never gets ahead of the steps, its first tenth aside, are reproducible on one
+    machine; runs cut by `minutes` are not.
     """
 
     steps: int
@@ -26,7 +28,7 @@ class Budget:
     def spent(self, step: int, elapsed_s: float) -> float:
         """The share of the budget used up, 0 to 1: what learning-rate schedules go by."""
         of_time = elapsed_s / 60 / self.minutes if self.minutes else 0.0
-        return min(1.0, max(step / self.steps, of_time))
+        return min(1.0, max(step / self.steps, (of_time - GRACE) / (1 - GRACE)))
 
 
 @dataclass(frozen=True)
