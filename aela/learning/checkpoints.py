@@ -130,12 +130,9 @@ def find(home: Home, name: str) -> Checkpoint:
     matching = [p for p in sorted(home.all_models.glob("*/*.json")) if p.stem.startswith(name)]
     if len(matching) != 1 or not name:
         shown = ", ".join(f"{path.parent.name} {path.stem[:12]}" for path in matching[:5])
-        raise UnknownCheckpoint(
-            f"{name!r} is the start of several checkpoints ({shown}); write more of it."
-            if matching
-            else f"There is no checkpoint {name!r} in {home.root}; `aela trace VIDEO@SECONDS` shows "
-            "those that a prediction was made with."
-        )
+        several = f"{name!r} is the start of several checkpoints ({shown}); write more of it."
+        none = f"There is no checkpoint {name!r} in {home.root}; `aela trace` shows some."
+        raise UnknownCheckpoint(several if matching else none)
     return read(home, matching[0].parent.name, matching[0].stem)
 
 
