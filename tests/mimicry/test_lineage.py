@@ -118,7 +118,10 @@ class History:
             made = checkpoints.save(self.home, card, {"w": torch.ones(1)})
             self.models[model].append(made)
             self.learned[made.sha] = self.held[manifest.sha].union(
-                *(self.learned[one.sha] for one in [*inputs.values(), *([parent] if parent else [])])
+                *(
+                    self.learned[one.sha]
+                    for one in [*inputs.values(), *([parent] if parent else [])]
+                )
             )
 
     def publish(self) -> None:
