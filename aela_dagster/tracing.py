@@ -117,9 +117,11 @@ def _down(console: Console, home: Home, video: str, *, as_json: bool) -> None:
     contents = lineage.contents(home, video)
     now = store.content(home, video)
     # A content that nothing learned from yet may have predictions of its own frames.
+    names = [*contents, *([now] if now and now not in contents else [])]
+    # The first prediction tables do not tell what they were made of: of one content, surely.
     found = {
-        content: lineage.dependents(home, video, content)
-        for content in dict.fromkeys([*contents, *([now] if now else [])])
+        content: lineage.dependents(home, video, content if len(names) > 1 else None)
+        for content in names
     }
     if as_json:
         shown = {content: asdict(depending) for content, depending in found.items()}
@@ -165,7 +167,10 @@ def _depending(tree: Tree, found: Dependents, speaking: str | None) -> None:
             now = ", speaks now" if sha == speaking else ""
             branch = spoke.add(
                 f"{sha[:12]}{now}: {_count(sum(made.values()), 'prediction')} of "
-                f"{_count(len(made), 'video')}, {sum(leaning.values())} lean on a moment of it"
+                f"{_count(len(made), 'video')}, {sum(leaning.values())} of them lean on a moment "
+                "of it"
+                if made
+                else f"{sha[:12]}{now}: no predictions"
             )
             if sha == speaking:
                 for video, number in list(leaning.items())[:MOST_VIDEOS]:
@@ -174,7 +179,7 @@ def _depending(tree: Tree, found: Dependents, speaking: str | None) -> None:
                     branch.add(f"… and {_count(len(leaning) - MOST_VIDEOS, 'video')} more")
     if found.of_it:
         tree.add(
-            f"{_count(sum(found.of_it.values()), 'prediction')} look at its own frames, by "
+            f"of its own frames: {_count(sum(found.of_it.values()), 'prediction')} by "
             f"{_count(len(found.of_it), 'generation')}"
         )
 

@@ -8,7 +8,7 @@ from aela.learning import checkpoints as saved
 from aela.memory.manifest import Manifest
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
-from assets import common
+from assets import common, lineage
 from assets.models import train
 from resources.compute import Compute
 from resources.memory import Memory
@@ -72,7 +72,12 @@ def associator(
     owners=common.OWNERS,
     description="The checkpoints and embeddings that belong together, published at once.",
 )
-def generation(compute: Compute, memory: Memory, checkpoints: Checkpoints) -> dg.MaterializeResult:
+def generation(
+    context: dg.AssetExecutionContext,
+    compute: Compute,
+    memory: Memory,
+    checkpoints: Checkpoints,
+) -> dg.MaterializeResult:
     from aela.mimicry.novelty import memory_threshold
 
     associator = checkpoints.required("associator")
@@ -96,6 +101,8 @@ def generation(compute: Compute, memory: Memory, checkpoints: Checkpoints) -> dg
         parent=previous.sha if previous else None,
     )
     generations.publish(memory.home, new)
+    for observation in lineage.told(memory.home, new):
+        context.log_event(observation)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(new.sha),
         metadata={
@@ -108,6 +115,7 @@ def generation(compute: Compute, memory: Memory, checkpoints: Checkpoints) -> dg
             "manifest": new.manifest,
             "novelty_threshold": new.threshold,
             "path": dg.MetadataValue.path(str(memory.home.generations / f"{new.sha}.json")),
+            **lineage.of_generation(context.instance, new),
         },
     )
 

@@ -1,14 +1,16 @@
 """What the system says to a video, and the video with its voice laid over it."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import dagster as dg
 import numpy as np
+import pyarrow as pa
 
 from aela.memory import store, videos
 from aela.memory.manifest import ChangedMemory
 from aela.mimicry import predict as predictions_of
-from assets import common
+from assets import common, lineage
 from resources.compute import Compute
 from resources.memory import Memory
 from resources.models import Checkpoints
@@ -69,6 +71,15 @@ def predictions(
         "generation": dg.MetadataValue.text(generation.sha),
         "manifest": dg.MetadataValue.text(generation.manifest),
         "path": dg.MetadataValue.path(str(home.predictions(video, generation.sha))),
+        "traced_back_by": dg.MetadataValue.text(f"aela trace {video}@SECONDS --page trace.html"),
+        "leans_on": _leans_on(table),
+        **lineage.back(
+            context.instance,
+            {
+                "generation": ("generation", generation.sha),
+                "manifest": ("memory", generation.manifest),
+            },
+        ),
     }
     if len(table):
         metadata["mean_novelty"] = dg.MetadataValue.float(float(np.mean(table["novelty"])))
@@ -84,8 +95,22 @@ def predictions(
         sheet = pictures.contact_sheet(frames.take(rows)["jpeg"].to_pylist(), captions)
         metadata["what_it_saw_and_which_word_it_remembered"] = common.picture(sheet)
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(f"{generation.sha}:{video}"), metadata=metadata
+        data_version=dg.DataVersion(_version(generation.sha, table)), metadata=metadata
     )
+
+
+def _version(generation: str, table: pa.Table) -> str:
+    """What predictions follow from: who looked, and at which rows of the video."""
+    return f"{generation}:{predictions_of.made_of(table.schema)}"
+
+
+def _leans_on(table: pa.Table) -> dg.MarkdownMetadataValue:
+    """The videos whose moments are the nearest ones, and how often."""
+    words = Counter(table["clip_video"].to_pylist())
+    frames = Counter(near["video"] for row in table["frames"].to_pylist() for near in row)
+    named = dict.fromkeys(video for video, _ in (words + frames).most_common())
+    numbers = {video: [str(words[video]), str(frames[video])] for video in named}
+    return lineage.videos_table(numbers, ["as nearest word", "as near frame"])
 
 
 @dg.asset(
@@ -128,7 +153,7 @@ def spoken_video(
         with videos.local_copy(home, video) as source:
             make_spoken_video(source, table, home, target)
     yield dg.MaterializeResult(
-        data_version=dg.DataVersion(f"{generation.sha}:{key}"),
+        data_version=dg.DataVersion(_version(generation.sha, table)),
         metadata={
             "generation": generation.sha,
             "path": dg.MetadataValue.path(str(target)),
