@@ -1,6 +1,7 @@
 """Trains one model by name, on top of what the earlier stages made current."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from aela.association.pairs import make_pairs
 from aela.association.train import train_associator
@@ -15,6 +16,11 @@ from aela.speech.word_autoencoder import train_word_autoencoder
 from aela.storage import Home
 from aela.vision.decoder import train_image_decoder
 from aela.vision.train import train_image_encoder
+
+BUILDS_ON = {
+    "word_autoencoder": ("mel_autoencoder",),
+    "associator": ("image_encoder", "word_autoencoder"),
+}
 
 
 def train(
@@ -42,37 +48,59 @@ def train(
         UnknownGeneration: there is no generation yet for an image decoder to show.
         ValueError: there is no model of that name.
     """
-
-    def on_top_of(earlier: str) -> Checkpoint:
-        if inputs and earlier in inputs:
-            return checkpoints.read(home, earlier, inputs[earlier])
-        return checkpoints.required(home, earlier)
-
-    common = {"seed": seed, "device": device, "parent": parent, "report": report}
-    if model == "image_encoder":
-        return train_image_encoder(home, manifest, preset.image_encoder, **common)
-    if model == "mel_autoencoder":
-        return train_mel_autoencoder(home, manifest, preset.mel_autoencoder, **common)
-    if model == "word_autoencoder":
-        mel = on_top_of("mel_autoencoder")
-        return train_word_autoencoder(home, manifest, mel, preset.word_autoencoder, **common)
-    if model == "associator":
-        image_encoder = on_top_of("image_encoder")
-        word_autoencoder = on_top_of("word_autoencoder")
-        settings = preset.associator
-        pairs = make_pairs(home, manifest, image_encoder, word_autoencoder, settings.window_s)
-        return train_associator(
-            home, manifest, image_encoder, word_autoencoder, pairs, settings, **common
-        )
+    if model not in TRAINED:
+        raise ValueError(f"There is no model {model!r}; it is one of {', '.join(TRAINED)}.")
+    asked = inputs or {}
     if model == IMAGE_DECODER:
-        image_encoder = generations.required(home).image_encoder
-        return train_image_decoder(
-            home,
-            manifest,
-            checkpoints.read(home, "image_encoder", image_encoder),
-            preset.image_decoder,
-            seed=seed,
-            device=device,
-            report=report,
-        )
-    raise ValueError(f"There is no model {model!r}; it is one of {', '.join(TRAINED)}.")
+        below = {"image_encoder": generations.required(home).image_encoder}
+    else:
+        below = {
+            earlier: asked.get(earlier) or checkpoints.required(home, earlier).sha
+            for earlier in BUILDS_ON.get(model, ())
+        }
+    return train_on(
+        home,
+        model,
+        manifest,
+        getattr(preset, model),
+        below,
+        seed=seed,
+        device=device,
+        parent=parent,
+        report=report,
+    )
+
+
+def train_on(
+    home: Home,
+    model: str,
+    manifest: Manifest,
+    settings: Any,
+    inputs: Mapping[str, str],
+    *,
+    seed: int,
+    device: str = "cpu",
+    parent: Checkpoint | None = None,
+    report: Report = silent,
+) -> Checkpoint:
+    """Train `model` with its own settings, on top of the checkpoints that `inputs` names by role.
+
+    Raises:
+        EmptyMemory, UnknownCheckpoint: as `train`.
+    """
+    below = {
+        name: checkpoints.read(home, name, sha) for name, sha in inputs.items() if name in TRAINED
+    }
+    common = {"seed": seed, "device": device, "report": report}
+    if model == "image_encoder":
+        return train_image_encoder(home, manifest, settings, parent=parent, **common)
+    if model == "mel_autoencoder":
+        return train_mel_autoencoder(home, manifest, settings, parent=parent, **common)
+    if model == "word_autoencoder":
+        mel = below["mel_autoencoder"]
+        return train_word_autoencoder(home, manifest, mel, settings, parent=parent, **common)
+    if model == "associator":
+        of = below["image_encoder"], below["word_autoencoder"]
+        pairs = make_pairs(home, manifest, *of, settings.window_s)
+        return train_associator(home, manifest, *of, pairs, settings, parent=parent, **common)
+    return train_image_decoder(home, manifest, below["image_encoder"], settings, **common)

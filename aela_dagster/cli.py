@@ -1,6 +1,5 @@
 """The command line `aela`: a thin skin over the jobs and the science."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -10,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from rich.tree import Tree
 
 from aela.capture import UnreadableVideo
 from aela.learning.checkpoints import UnknownCheckpoint
@@ -253,55 +251,58 @@ def status(home: HomeOption = None) -> None:
 
 @app.command()
 def trace(
-    prediction: Annotated[str, typer.Argument(help="`VIDEO@SECONDS`; VIDEO may be shortened.")],
+    what: Annotated[
+        str, typer.Argument(help="`VIDEO@SECONDS` or `VIDEO`; VIDEO may be shortened.")
+    ],
     home: HomeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a tree.")] = False,
+    page: Annotated[
+        Path | None, typer.Option(help="Write a page about the prediction instead: an HTML file.")
+    ] = None,
+    look: Annotated[bool, typer.Option("--open", help="Open the page, too.")] = False,
 ) -> None:
     """Follow a prediction back: generation, checkpoints, manifest, frames and clip it leans on.
 
-    Example: `aela trace afternoon-1a2b3c4d@12.5`
+    Of a video without a time, it shows what depends on it: checkpoints, generations, predictions.
+
+    Example: `aela trace afternoon-1a2b3c4d@12.5 --page trace.html --open` or `aela trace kitchen`
     """
-    from dataclasses import asdict
+    from aela_dagster import tracing
 
-    from aela.mimicry.trace import trace as follow
+    tracing.run(console, Home.at(home), what, as_json=as_json, page=page, look=look)
 
-    found = follow(Home.at(home), prediction)
-    if as_json:
-        print(json.dumps(asdict(found), indent=1, default=str))
-        return
-    row, generation = found.row, found.generation
-    said = f"said {row['sound']}" if row["said"] else "stayed silent"
-    tree = Tree(
-        f"[bold]{found.video}[/] at {row['time_s']:.2f} s: {said} "
-        f"(confidence {row['confidence']:.2f}, novelty {row['novelty']:.3f}, "
-        f"silent above {generation.threshold:.3f})"
-    )
-    leaning = tree.add("leans on")
-    gone = {video: f", [red]forgotten[/] {when}" for video, when in found.forgotten.items()}
-    leaning.add(
-        f"clip {row['clip_video']} {row['clip_start_s']:.2f}-{row['clip_end_s']:.2f} s "
-        f"(nearest remembered word){gone.get(row['clip_video'], '')}"
-    )
-    for frame in row["frames"]:
-        leaning.add(
-            f"frame {frame['video']} {frame['time_s']:.2f} s "
-            f"(similarity {frame['similarity']:.3f}){gone.get(frame['video'], '')}"
+
+@app.command()
+def reproduce(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint's hash, or the start of it.")],
+    home: HomeOption = None,
+) -> None:
+    """Train a checkpoint again from its card and manifest, and compare the weights bit by bit.
+
+    Equal weights are to be expected on the same machine, on the CPU; else it is said what differs.
+    The home stays as it is.
+
+    Example: `aela reproduce 1a2b3c4d`
+    """
+    from aela.reproduce import reproduce as again
+
+    with console.status("Training it again …") as status:
+        found = again(Home.at(home), checkpoint, lambda progress: status.update(str(progress)))
+    card, sha = found.checkpoint.card, found.checkpoint.sha
+    if found.equal:
+        said = f"{found.weights} tensors have the same weights, bit by bit ({found.seconds:.0f} s)."
+    elif found.trained:
+        said = (
+            f"{len(found.apart)} of {found.weights} tensors have other weights, at most "
+            f"{max(found.apart.values()):.2g} apart ({found.seconds:.0f} s)."
         )
-    origin = tree.add(f"generation {generation.sha} (published {generation.created})")
-    for model, checkpoint in found.checkpoints.items():
-        card = checkpoint.card
-        branch = origin.add(f"{model} {checkpoint.sha}")
-        branch.add(f"trained {card.created}, seed {card.seed}, parent {card.parent or 'none'}")
-        branch.add(f"manifest {card.manifest}")
-    manifest = tree.add(
-        f"manifest {found.manifest.sha}: {len(found.manifest.entries)} videos, "
-        f"{found.manifest.frames} frames, {found.manifest.clips} clips"
-    )
-    for entry in found.manifest.entries:
-        manifest.add(
-            f"{entry.video}: {entry.frames} frames, {entry.clips} clips{gone.get(entry.video, '')}"
-        )
-    console.print(tree, highlight=False)
+    else:
+        said = "It cannot be trained again as it was."
+    console.print(f"{card.model} {sha}: {said}", highlight=False, soft_wrap=True)
+    for sentence in found.differs:
+        console.print(f"  {escape(sentence)}", highlight=False, soft_wrap=True)
+    if not found.equal:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from aela.mimicry.generation import Generation
 from aela.mimicry.predict import predicted
 from aela.storage import Home
 from assets import common
-from assets.predictions import Made, load_mimic, predict_video, speak_over_video
+from assets.predictions import Made, links_of, load_mimic, predict_video, speak_over_video
 from resources.compute import Compute
 from resources.memory import Memory
 from resources.models import Checkpoints
@@ -41,6 +41,7 @@ def look(
     wanted = config.videos or unwatched(home, generation)
     with common.plain_failures():
         mimic = load_mimic(home, generation, compute)
+    links = links_of(context.instance, generation)
     failed = {}
     for number, video in enumerate(wanted):
         if generations.current(home) != generation:
@@ -48,7 +49,7 @@ def look(
             break
         try:
             with common.plain_failures():
-                _tell(context, video, "predictions", predict_video(home, video, mimic))
+                _tell(context, video, "predictions", predict_video(home, video, mimic, links))
                 _tell(context, video, "spoken_video", speak_over_video(home, video))
         except Exception as error:  # Whatever is wrong with one video, the others are watched.
             why = error.description if isinstance(error, dg.Failure) else repr(error)

@@ -16,7 +16,7 @@ from aela.memory.manifest import Manifest
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
 from aela.storage import Home
-from assets import common
+from assets import common, lineage
 from assets.models import asked_for, train
 from resources.compute import Compute
 from resources.memory import Memory
@@ -94,7 +94,10 @@ def associator(
     "agree with memory at least as well as the last ones did.",
 )
 def generation(
-    compute: Compute, memory: Memory, checkpoints: Checkpoints
+    context: dg.AssetExecutionContext,
+    compute: Compute,
+    memory: Memory,
+    checkpoints: Checkpoints,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     from aela.mimicry.gate import judge
     from aela.mimicry.novelty import memory_threshold
@@ -123,12 +126,15 @@ def generation(
                 break
     if speaking and speaking.sha != new.sha:
         new = replace(new, parent=speaking.sha)
-    made = {**generation_metadata(home, new), **_told(verdict)}
+    links = lineage.of_generation(context.instance, new)
+    made = {**generation_metadata(home, new), **_told(verdict), **links}
     if not verdict.passed:
         generations.refuse(home, new, verdict.reason, verdict.figures)
         yield _agrees(verdict)
         raise dg.Failure(verdict.reason, metadata=made, allow_retries=False)
     generations.publish(home, new, verdict.reason, verdict.figures)
+    for observation in lineage.told(home, new):
+        context.log_event(observation)
     yield dg.MaterializeResult(data_version=dg.DataVersion(new.sha), metadata=made)
     yield _agrees(verdict)
 

@@ -7,8 +7,8 @@ import dagster as dg
 
 from aela.learning.checkpoints import IMAGE_DECODER
 from aela.mimicry.predict import predicted
-from aela.storage import canonical_json, sha256, write_bytes, write_json
-from assets import common
+from aela.storage import canonical_json, sha256, sha256_file, write_bytes, write_json
+from assets import common, lineage
 from assets.models import checkpoint_metadata, train
 from resources.compute import Compute
 from resources.memory import Memory
@@ -60,7 +60,10 @@ def image_decoder(
     ],
 )
 def evaluation(
-    compute: Compute, memory: Memory, checkpoints: Checkpoints
+    context: dg.AssetExecutionContext,
+    compute: Compute,
+    memory: Memory,
+    checkpoints: Checkpoints,
 ) -> Iterator[dg.MaterializeResult]:
     from aela.evaluation.evaluate import evaluate
     from aela.evaluation.gather import gather, matrices
@@ -77,13 +80,14 @@ def evaluation(
         found = evaluate(home, mimic, settings.associator.window_s)
     folder = home.evaluation(generation.sha)
     drawn = matrices(found)
-    version = dg.DataVersion(sha256(canonical_json([generation.sha, included])))
+    measured = {"generation": generation.sha, **found.metrics(), "predicted": included}
     yield dg.MaterializeResult(
         "evaluation",
-        data_version=version,
+        data_version=dg.DataVersion(sha256(canonical_json(measured))),
         metadata={
             "generation": generation.sha,
             "path": dg.MetadataValue.path(str(folder)),
+            **lineage.back(context.instance, {"generation": ("generation", generation.sha)}),
             **{
                 f"{part}_{name}": value
                 for part, accuracy in found.sign_accuracy.items()
@@ -99,7 +103,7 @@ def evaluation(
     write_json(folder / "metrics.json", {**found.metrics(), "predicted": included})
     yield dg.MaterializeResult(
         "report",
-        data_version=version,
+        data_version=dg.DataVersion(sha256_file(report)),
         metadata={
             "report": dg.MetadataValue.path(str(report)),
             "bytes": report.stat().st_size,

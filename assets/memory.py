@@ -3,7 +3,7 @@
 import dagster as dg
 
 from aela.memory import manifest as manifests
-from assets import common
+from assets import common, lineage
 from resources.memory import Memory
 
 
@@ -25,10 +25,9 @@ def memory(context: dg.AssetExecutionContext, memory: Memory) -> dg.MaterializeR
             allow_retries=False,
         )
     manifests.set_current(memory.home, manifest)
-    table = "| video | frames | clips | content |\n|---|---|---|---|\n" + "\n".join(
-        f"| {e.video} | {e.frames} | {e.clips} | `{e.content[:12]}` |"
-        for e in manifest.entries[:100]
-    )
+    entries = {
+        e.video: [str(e.frames), str(e.clips), f"`{e.content[:12]}`"] for e in manifest.entries
+    }
     return dg.MaterializeResult(
         data_version=dg.DataVersion(manifest.sha),
         metadata={
@@ -37,6 +36,6 @@ def memory(context: dg.AssetExecutionContext, memory: Memory) -> dg.MaterializeR
             "clips": manifest.clips,
             "manifest": manifest.sha,
             "path": dg.MetadataValue.path(str(memory.home.manifest(manifest.sha))),
-            "entries": dg.MetadataValue.md(table),
+            "entries": lineage.videos_table(entries, ["frames", "clips", "content"]),
         },
     )

@@ -7,7 +7,7 @@ from aela.learning import embeddings
 from aela.learning.checkpoints import Checkpoint
 from aela.learning.embeddings import Embed, Sense
 from aela.memory import manifest as manifests
-from assets import common
+from assets import common, lineage
 from resources.compute import Compute
 from resources.memory import Memory
 from resources.models import Checkpoints
@@ -26,7 +26,10 @@ def train(
     checkpoint = compute.train(context, memory.home, model, manifest, on_top_of)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(checkpoint.sha),
-        metadata=checkpoint_metadata(memory, checkpoint),
+        metadata={
+            **checkpoint_metadata(memory, checkpoint),
+            **lineage.of_card(context.instance, checkpoint.card),
+        },
     )
 
 

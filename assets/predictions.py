@@ -1,18 +1,20 @@
 """What the system says to a video, and the video with its voice laid over it."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import numpy as np
+import pyarrow as pa
 
 from aela.memory import store, videos
 from aela.memory.manifest import ChangedMemory
 from aela.mimicry import predict as predictions_of
 from aela.mimicry.generation import Generation
 from aela.storage import Home
-from assets import common
+from assets import common, lineage
 from resources.compute import Compute
 from resources.memory import Memory
 from resources.models import Checkpoints
@@ -77,12 +79,21 @@ def predictions(
     generation = checkpoints.generation()
     with common.plain_failures():
         mimic = load_mimic(memory.home, generation, compute)
-        made = predict_video(memory.home, context.partition_key, mimic)
+        links = links_of(context.instance, generation)
+        made = predict_video(memory.home, context.partition_key, mimic, links)
     return dg.MaterializeResult(data_version=dg.DataVersion(made.version), metadata=made.metadata)
 
 
-def predict_video(home: Home, video: str, mimic: "Mimic") -> Made:
-    """Write the predictions for one video and describe them for the UI."""
+def links_of(instance: dg.DagsterInstance, generation: Generation) -> dict[str, dg.MetadataValue]:
+    """Links from what a generation says to the runs that made it and its memory."""
+    versions = {"generation": ("generation", generation.sha)}
+    return lineage.back(instance, {**versions, "manifest": ("memory", generation.manifest)})
+
+
+def predict_video(
+    home: Home, video: str, mimic: "Mimic", links: Mapping[str, dg.MetadataValue]
+) -> Made:
+    """Write the predictions for one video and describe them for the UI, with `links_of` them."""
     from aela.evaluation import pictures
 
     generation = mimic.generation
@@ -96,6 +107,9 @@ def predict_video(home: Home, video: str, mimic: "Mimic") -> Made:
         "generation": dg.MetadataValue.text(generation.sha),
         "manifest": dg.MetadataValue.text(generation.manifest),
         "path": dg.MetadataValue.path(str(home.predictions(video, generation.sha))),
+        "traced_back_by": dg.MetadataValue.text(f"aela trace {video}@SECONDS --page trace.html"),
+        "leans_on": _leans_on(table),
+        **links,
     }
     if len(table):
         metadata["mean_novelty"] = dg.MetadataValue.float(float(np.mean(table["novelty"])))
@@ -110,7 +124,21 @@ def predict_video(home: Home, video: str, mimic: "Mimic") -> Made:
         ]
         sheet = pictures.contact_sheet(frames.take(rows)["jpeg"].to_pylist(), captions)
         metadata["what_it_saw_and_which_word_it_remembered"] = common.picture(sheet)
-    return Made(f"{generation.sha}:{video}", metadata)
+    return Made(_version(generation.sha, table), metadata)
+
+
+def _version(generation: str, table: pa.Table) -> str:
+    """What predictions follow from: who looked, and at which rows of the video."""
+    return f"{generation}:{predictions_of.made_of(table.schema)}"
+
+
+def _leans_on(table: pa.Table) -> dg.MarkdownMetadataValue:
+    """The videos whose moments are the nearest ones, and how often."""
+    words = Counter(table["clip_video"].to_pylist())
+    frames = Counter(near["video"] for row in table["frames"].to_pylist() for near in row)
+    named = dict.fromkeys(video for video, _ in (words + frames).most_common())
+    numbers = {video: [str(words[video]), str(frames[video])] for video in named}
+    return lineage.videos_table(numbers, ["as nearest word", "as near frame"])
 
 
 @dg.asset(
@@ -163,7 +191,7 @@ def speak_over_video(home: Home, key: str) -> Made | None:
     with videos.local_copy(home, video) as source:
         make_spoken_video(source, table, home, target)
     return Made(
-        f"{generation}:{key}",
+        _version(generation, table),
         {
             "generation": dg.MetadataValue.text(generation),
             "path": dg.MetadataValue.path(str(target)),

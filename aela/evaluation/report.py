@@ -1,19 +1,12 @@
 """The report: one HTML file that shows what was learned and what was said, without any network."""
 
-import base64
-import html
-import io
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import soundfile
-from PIL import Image
-from scipy.signal import resample_poly
 from upath import UPath
 
-from aela.evaluation import pictures
+from aela.evaluation import page, pictures
 from aela.evaluation import score as scores
 from aela.evaluation.pictures import evenly
 from aela.evaluation.signs import SignAccuracy
@@ -21,17 +14,11 @@ from aela.evaluation.window import Heard, Seen, Window
 from aela.memory.store import Remembered
 from aela.storage import write_bytes
 
-SAMPLE_RATE = 44_100
-MP3_RATE_DIVISOR = 2  # sounds are kept at 22,050 Hz
-THUMBNAIL_WIDTH = 128  # pixels
-THUMBNAIL_QUALITY = 72
-
 # What a report shows at most, spread evenly over what it was given: about 10 MB.
 MOST_WORDS = 48
 MOST_PICTURES = 3  # of one word
 MOST_GLANCES = 360  # in all videos together
 MOST_VIDEOS = 200  # rows about memory
-LONGEST_SOUND_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -141,12 +128,12 @@ def render(data: ReportData) -> str:
         for i, (title, body) in enumerate(shown)
     )
     return PAGE.format(
-        style=STYLE,
-        script=SCRIPT,
+        style=page.STYLE,
+        script=page.SCRIPT,
         summary=_summary(data),
-        created=_text(data.created[:16].replace("T", " ")),
-        generation=_text(data.generation),
-        manifest=_text(data.manifest),
+        created=page.text(data.created[:16].replace("T", " ")),
+        generation=page.text(data.generation),
+        manifest=page.text(data.manifest),
         links=links,
         bodies=bodies,
     )
@@ -162,7 +149,7 @@ def _summary(data: ReportData) -> str:
         (len(data.watched), "videos watched"),
         (sum(glance.said for glance in glances), f"answers to {len(glances):,} frames"),
     ]
-    return "".join(f"<li><b>{number:,}</b> {_text(what)}</li>" for number, what in facts)
+    return "".join(f"<li><b>{number:,}</b> {page.text(what)}</li>" for number, what in facts)
 
 
 def _watched(watched: list[WatchedVideo]) -> str:
@@ -171,7 +158,7 @@ def _watched(watched: list[WatchedVideo]) -> str:
     total = sum(len(video.glances) for video in watched)
     share = min(1.0, MOST_GLANCES / max(total, 1))
     parts = [
-        _how(
+        page.how(
             "Each row is one look at the video: what was in view, whether the system spoke and how "
             "sure it was, and the remembered moment it leaned on. In the strip above the rows, "
             "time runs from left to right; green is speech, higher is surer, grey is silence."
@@ -183,8 +170,8 @@ def _watched(watched: list[WatchedVideo]) -> str:
         more = f"<p>{left_out:,} more frames are not shown.</p>" if left_out else ""
         said = sum(glance.said for glance in video.glances)
         parts.append(
-            f"<details{' open' if i == 0 else ''}><summary>{_text(video.video)}: {said} answers "
-            f"to {len(video.glances)} frames</summary>{_strip(video.glances)}"
+            f"<details{' open' if i == 0 else ''}><summary>{page.text(video.video)}: {said} "
+            f"answers to {len(video.glances)} frames</summary>{_strip(video.glances)}"
             f'<ol class="glances">{"".join(_glance(video.glances[row]) for row in rows)}</ol>'
             f"{more}</details>"
         )
@@ -210,13 +197,13 @@ def _strip(glances: list[Glance]) -> str:
 
 def _glance(glance: Glance) -> str:
     state = '<b class="said">says</b>' if glance.said else '<b class="silent">silent</b>'
-    memory = _picture(glance.remembered_picture, f"remembered: {glance.remembered}")
+    memory = page.picture(glance.remembered_picture, f"remembered: {glance.remembered}")
     return (
-        f"<li><time>{glance.time_s:.1f} s</time>{_picture(glance.picture, 'in view')}"
-        f"<div>{state} {_play(glance.sound, 'what it says')}<br>"
+        f"<li><time>{glance.time_s:.1f} s</time>{page.picture(glance.picture, 'in view')}"
+        f"<div>{state} {page.play(glance.sound, 'what it says')}<br>"
         f'<meter min="0" max="1" value="{glance.confidence:.2f}"></meter> '
         f"<small>sure {glance.confidence:.2f}, novel {glance.novelty:.2f}</small><br>"
-        f"<small>{_text(glance.remembered)}</small></div>{memory}</li>"
+        f"<small>{page.text(glance.remembered)}</small></div>{memory}</li>"
     )
 
 
@@ -227,7 +214,7 @@ def _words(words: list[LearnedWord]) -> str:
     count = f"{len(rows)} of {len(words):,} clips, evenly chosen." if len(rows) < len(words) else ""
     cards = "".join(_word(words[row]) for row in rows)
     return (
-        _how(
+        page.how(
             "Each card is a remembered clip with the frames seen around it: ▶ heard plays the "
             "recording, ▶ own voice the sound that the system makes of it. " + count
         )
@@ -236,11 +223,11 @@ def _words(words: list[LearnedWord]) -> str:
 
 
 def _word(word: LearnedWord) -> str:
-    shown = "".join(_picture(jpeg, word.name) for jpeg in word.pictures[:MOST_PICTURES])
+    shown = "".join(page.picture(jpeg, word.name) for jpeg in word.pictures[:MOST_PICTURES])
     return (
-        f'<li><div class="row">{shown}</div><small>{_text(word.name)}</small>'
-        f'<div class="row">{_play(word.clip, "heard")}{_play(word.generated, "own voice")}</div>'
-        "</li>"
+        f'<li><div class="row">{shown}</div><small>{page.text(word.name)}</small>'
+        f'<div class="row">{page.play(word.clip, "heard")}'
+        f"{page.play(word.generated, 'own voice')}</div></li>"
     )
 
 
@@ -248,7 +235,7 @@ def _window(window: Window | None) -> str:
     if window is None:
         return ""
     parts = [
-        _how(
+        page.how(
             "A small network drew these pictures from nothing but the numbers that the eye makes "
             "of a frame. It is a window for you: nothing that the system says depends on it."
         )
@@ -260,7 +247,7 @@ def _window(window: Window | None) -> str:
     if any(window.heard.values()):
         parts.append("<h3>When it hears a word</h3>")
         parts.append(
-            _how(
+            page.how(
                 "The network that goes from picture to word, run backwards: press ▶ and see what "
                 "the word brings to mind, and below it the remembered frame most like that."
             )
@@ -272,7 +259,9 @@ def _window(window: Window | None) -> str:
     if any(window.seen.values()):
         parts.append("<h3>When it sees a thing</h3>")
         parts.append(
-            _how("The frame, what the eye takes for the thing in it, and what is left in the mind.")
+            page.how(
+                "The frame, what the eye takes for the thing in it, and what is left in the mind."
+            )
         )
     for part, seen in window.seen.items():
         if seen:
@@ -284,36 +273,36 @@ def _window(window: Window | None) -> str:
 def _heard(heard: Heard) -> str:
     return (
         f"<li>{_drawn(heard.pictured, 'what the word brings to mind')}"
-        f"{_play(heard.clip, 'heard')}<small>{_text(heard.name)}</small>"
-        f'<div class="like">{_picture(heard.like_frame, "most like it: " + heard.like)}'
-        f"<small>most like {_text(heard.like)}</small></div></li>"
+        f"{page.play(heard.clip, 'heard')}<small>{page.text(heard.name)}</small>"
+        f'<div class="like">{page.picture(heard.like_frame, "most like it: " + heard.like)}'
+        f"<small>most like {page.text(heard.like)}</small></div></li>"
     )
 
 
 def _seen(seen: Seen) -> str:
     return (
-        f'<li><div class="row">{_picture(seen.frame, "the frame")}'
+        f'<li><div class="row">{page.picture(seen.frame, "the frame")}'
         f"{_drawn(seen.looked_at, 'what it looks at')}{_drawn(seen.pictured, 'what it pictures')}"
-        f"</div><small>{_text(seen.name)}</small></li>"
+        f"</div><small>{page.text(seen.name)}</small></li>"
     )
 
 
 def _drawn(picture: np.ndarray, description: str) -> str:
-    source = _data_uri(pictures.png(picture), "image/png")
-    return f'<img class="drawn" src="{source}" alt="{_text(description)}" loading="lazy">'
+    source = page.data_uri(pictures.png(picture), "image/png")
+    return f'<img class="drawn" src="{source}" alt="{page.text(description)}" loading="lazy">'
 
 
 def _labelled(labelled: Labelled | None) -> str:
     if labelled is None:
         return ""
     facts = "".join(
-        f"<li><b>{share:.0%}</b> {_text(what)}</li>"
+        f"<li><b>{share:.0%}</b> {page.text(what)}</li>"
         for what, share in labelled.facts.items()
         if share is not None
     )
     guess = "" if labelled.chance is None else f" A guess would be right in {labelled.chance:.0%}."
     parts = [
-        _how(
+        page.how(
             "Told by labels, which the system never sees; they were read for this section." + guess
         ),
         f'<ul class="facts">{facts}</ul>',
@@ -321,11 +310,11 @@ def _labelled(labelled: Labelled | None) -> str:
     if labelled.curve:
         parts.append(
             "<h3>What another threshold would do</h3>"
-            + _how(
+            + page.how(
                 "The system stays silent when what it sees is too new. That threshold comes from "
                 "its memory alone; each dot is the same system with another one."
             )
-            + _figures({"precision and recall over the threshold of novelty": labelled.curve})
+            + page.figures({"precision and recall over the threshold of novelty": labelled.curve})
         )
     rows = [
         [
@@ -341,7 +330,7 @@ def _labelled(labelled: Labelled | None) -> str:
         right = sum(segment["right"] for segment in labelled.segments)
         parts.append(
             f"<details><summary>Segment by segment: {right} of {len(rows)} right</summary>"
-            f"{_table(['video', 'when', 'shown', 'said', ''], rows)}</details>"
+            f"{page.table(['video', 'when', 'shown', 'said', ''], rows)}</details>"
         )
     figures = _markdown(scores.table(labelled.score))
     parts.append(f"<details><summary>All figures</summary>{figures}</details>")
@@ -361,11 +350,11 @@ def _sign_accuracy(found: dict[str, SignAccuracy]) -> str:
             for name in names
         ]
         rows.append([part, *cells])
-    return _how(
+    return page.how(
         "Sign accuracy: the share of a word's numbers whose sign is predicted right from what is "
         "seen. What was learned is how far “raw” lies above “constant mean” and “shuffled”, and "
         "“centred” above “shuffled centred”."
-    ) + _table(["", *(name.replace("_", " ") for name in names)], rows)
+    ) + page.table(["", *(name.replace("_", " ") for name in names)], rows)
 
 
 def _distances(distances: list[bytes]) -> str:
@@ -373,14 +362,14 @@ def _distances(distances: list[bytes]) -> str:
         return ""
     return (
         "<h3>Distances</h3>"
-        + _how(
+        + page.how(
             "Dark is alike. Each row and column is a moment, in all pictures in the same order: by "
             "how its word sounds, so that one word is one dark square along the diagonal. Where "
             "sight shows the same squares, it tells the same things apart. Below and beside the "
             "white lines are moments of watched videos: dark patches there, in line with a square "
             "above, are new views and sayings known again."
         )
-        + _figures({f"{number}": png for number, png in enumerate(distances)}, captions=False)
+        + page.figures({f"{number}": png for number, png in enumerate(distances)}, captions=False)
     )
 
 
@@ -389,11 +378,11 @@ def _maps(maps: dict[str, bytes]) -> str:
         return ""
     return (
         "<h3>Maps</h3>"
-        + _how(
+        + page.how(
             "What is alike to the system lies close together (t-SNE). Words are shown as the thing "
             "that was in view when they were heard."
         )
-        + _figures(maps)
+        + page.figures(maps)
     )
 
 
@@ -405,20 +394,20 @@ def _curves(curves: dict[str, list[dict[str, float]]]) -> str:
     }
     if not drawn:
         return ""
-    return _how(
+    return page.how(
         "A loss falls while a model learns; a flat line has learned what it can."
-    ) + _figures(drawn, captions=False)
+    ) + page.figures(drawn, captions=False)
 
 
 def _memory(memory: list[Remembered], sizes: dict[str, int]) -> str:
     if not memory and not sizes:
         return ""
     parts = [
-        _how("What was kept of each video, and what was left out and why."),
+        page.how("What was kept of each video, and what was left out and why."),
     ]
     if sizes:
         rows = [[what, _size(size)] for what, size in sizes.items()]
-        parts.append(_table(["", "size"], [*rows, ["together", _size(sum(sizes.values()))]]))
+        parts.append(page.table(["", "size"], [*rows, ["together", _size(sum(sizes.values()))]]))
     if memory:
         rows = [
             [
@@ -432,7 +421,7 @@ def _memory(memory: list[Remembered], sizes: dict[str, int]) -> str:
             for entry in memory[:MOST_VIDEOS]
         ]
         header = ["video", "role", "frames", "left out", "clips", "left out"]
-        parts.append(_table(header, rows))
+        parts.append(page.table(header, rows))
         if len(memory) > MOST_VIDEOS:
             parts.append(f"<p>{len(memory) - MOST_VIDEOS:,} more videos are not shown.</p>")
     return "".join(parts)
@@ -446,23 +435,6 @@ def _size(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
 
 
-def _text(text: str) -> str:
-    return html.escape(text)
-
-
-def _how(text: str) -> str:
-    return f'<p class="how">{_text(text)}</p>'
-
-
-def _table(header: list[str], rows: Iterable[list[str]]) -> str:
-    head = "".join(f"<th>{_text(cell)}</th>" for cell in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="wide">{table}</div>'
-
-
 def _markdown(text: str) -> str:
     """The tables and paragraphs of `score.table`."""
     parts = []
@@ -470,49 +442,10 @@ def _markdown(text: str) -> str:
         lines = block.splitlines()
         if block.startswith("|"):
             header, *rows = ([c.strip() for c in line.split("|")[1:-1]] for line in lines)
-            parts.append(_table(header, rows[1:]))
+            parts.append(page.table(header, rows[1:]))
         else:
-            parts.append(f"<p>{_text(block)}</p>")
+            parts.append(f"<p>{page.text(block)}</p>")
     return "".join(parts)
-
-
-def _figures(pngs: dict[str, bytes], *, captions: bool = True) -> str:
-    """Pictures by title; with `captions=False` the title stands in the picture already."""
-    figures = "".join(
-        f'<figure><img src="{_data_uri(png, "image/png")}" alt="{_text(title)}" loading="lazy">'
-        + (f"<figcaption>{_text(title)}</figcaption>" if captions else "")
-        + "</figure>"
-        for title, png in pngs.items()
-    )
-    return f'<div class="figures">{figures}</div>'
-
-
-def _picture(jpeg: bytes | None, description: str) -> str:
-    if jpeg is None:
-        return ""
-    with Image.open(io.BytesIO(jpeg)) as picture:
-        picture.draft("RGB", (THUMBNAIL_WIDTH, THUMBNAIL_WIDTH))
-        small = picture.convert("RGB")
-    small.thumbnail((THUMBNAIL_WIDTH, 2 * THUMBNAIL_WIDTH))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
-    source = _data_uri(buffer.getvalue(), "image/jpeg")
-    return f'<img src="{source}" alt="{_text(description)}" loading="lazy">'
-
-
-def _play(samples: np.ndarray | None, name: str) -> str:
-    if samples is None or len(samples) == 0:
-        return ""
-    shown = samples[: int(LONGEST_SOUND_S * SAMPLE_RATE)]
-    slower = resample_poly(shown.astype(np.float32), 1, MP3_RATE_DIVISOR)
-    buffer = io.BytesIO()
-    soundfile.write(buffer, slower.clip(-1, 1), SAMPLE_RATE // MP3_RATE_DIVISOR, format="MP3")
-    source = _data_uri(buffer.getvalue(), "audio/mpeg")
-    return f'<button data-sound="{source}">▶ {_text(name)}</button>'
-
-
-def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 PAGE = """<!doctype html>
@@ -524,73 +457,4 @@ media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <header><h1>What AELA learned</h1><p>{created}</p><ul class="facts">{summary}</ul>
 <p><small>generation {generation}<br>manifest {manifest}</small></p><nav>{links}</nav></header>
 <main>{bodies}</main><script>{script}</script></body></html>
-"""
-
-STYLE = """
-:root { color-scheme: light dark; --paper: #fbfaf8; --ink: #1d1d1f; --faint: #6b6b70;
-  --line: #dedbd5; --card: #fff; --said: #1d7f45; --silent: #8a8a90; --link: #14589c; }
-@media (prefers-color-scheme: dark) { :root { --paper: #17171a; --ink: #ececef; --faint: #a0a0a8;
-  --line: #34343a; --card: #202025; --said: #63cf8f; --silent: #7c7c84; --link: #8cbcf0; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 62rem; padding: 1rem; background: var(--paper);
-  color: var(--ink); font: 16px/1.45 system-ui, sans-serif; }
-h1 { margin: .5rem 0 0; } h4 { margin: 1rem 0 .3rem; }
-h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
-a { color: var(--link); } nav { display: flex; flex-wrap: wrap; gap: .3rem 1rem; }
-small { color: var(--faint); overflow-wrap: anywhere; } .how { color: var(--faint); }
-.facts { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem 1.5rem; }
-.facts b { font-size: 1.3rem; }
-.said { color: var(--said); fill: var(--said); } .silent { color: var(--silent);
-  fill: var(--silent); }
-details { margin: .8rem 0; } summary { cursor: pointer; font-weight: 600; padding: .3rem 0;
-  overflow-wrap: anywhere; }
-.strip { display: block; width: 100%; height: 40px; margin: .4rem 0;
-  border-bottom: 1px solid var(--line); }
-.glances { list-style: none; margin: 0; padding: 0; max-height: 34rem; overflow-y: auto;
-  display: grid; gap: 0 1.6rem; grid-template-columns: repeat(auto-fill, minmax(25rem, 1fr)); }
-.glances li { display: grid; gap: .6rem; grid-template-columns: 3.4rem 5rem minmax(0, 1fr) 5rem;
-  align-items: center; padding: .4rem 0; border-bottom: 1px solid var(--line); }
-.glances img { width: 100%; } time { text-align: right; font-variant-numeric: tabular-nums; }
-meter { width: 3.5rem; }
-img { max-width: 100%; border-radius: 4px; vertical-align: middle; }
-.cards { list-style: none; padding: 0; display: grid; gap: .8rem; max-height: 44rem;
-  overflow-y: auto;
-  grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
-.cards li { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
-  padding: .6rem; }
-.minds { list-style: none; padding: 0; display: grid; gap: .8rem;
-  grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); }
-.minds li { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
-  padding: .6rem; display: grid; gap: .4rem; justify-items: start; align-content: start; }
-.minds .drawn { width: 100%; } .drawn { aspect-ratio: 1; }
-.like { display: grid; grid-template-columns: 4rem 1fr; gap: .5rem; align-items: center; }
-.like small { line-height: 1.25; }
-.row { display: flex; gap: .4rem; margin: .3rem 0; align-items: center; }
-.row img { flex: 1 1 0; min-width: 0;
-  max-width: 33.3%; object-fit: cover; }
-button { font: inherit; font-size: .85rem; border: 1px solid var(--line); border-radius: 1rem;
-  background: var(--card); color: var(--link); padding: .15rem .7rem; cursor: pointer; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; }
-th, td { text-align: left; padding: .25rem .7rem; border-bottom: 1px solid var(--line); }
-.figures { display: grid; gap: 1.2rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); }
-figure { margin: 0; max-width: 35rem; }
-figcaption { color: var(--faint); font-size: .9rem; }
-@media (max-width: 34rem) { body { padding: .7rem; }
-  .glances li { grid-template-columns: 4.6rem minmax(0, 1fr) 4.6rem; gap: .3rem .5rem; }
-  .glances { grid-template-columns: minmax(0, 1fr); }
-  .minds { grid-template-columns: repeat(2, minmax(0, 1fr)); }
-  .like { grid-template-columns: 1fr; }
-  .glances time { grid-column: 1 / -1; text-align: left; } }
-"""
-
-SCRIPT = """
-let playing = null;
-document.addEventListener("click", event => {
-  const button = event.target.closest("[data-sound]");
-  if (!button) return;
-  if (playing) playing.pause();
-  playing = new Audio(button.dataset.sound);
-  playing.play();
-});
 """

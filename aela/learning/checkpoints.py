@@ -17,6 +17,8 @@ MODELS = ("image_encoder", "mel_autoencoder", "word_autoencoder", "associator")
 IMAGE_DECODER = "image_decoder"
 """Only shows what an image encoder knows: it belongs to no generation."""
 TRAINED = (*MODELS, IMAGE_DECODER)
+LIBRARIES = ("torch", "numpy", "scipy", "librosa", "pillow")
+"""Those whose versions a card holds."""
 
 
 class UnknownCheckpoint(LookupError):
@@ -28,7 +30,8 @@ class Card:
     """What a checkpoint is and where it comes from.
 
     `inputs` names the checkpoints (or generations' parts) it was trained on top of, by role, for
-    instance `{"mel_autoencoder": sha}` on a word autoencoder's card.
+    instance `{"mel_autoencoder": sha}` on a word autoencoder's card. `device`, `threads` and
+    `versions` tell where it was trained, which its name does not cover; the first cards lack them.
     """
 
     model: str
@@ -41,6 +44,9 @@ class Card:
     curve: list[dict[str, float]] = field(default_factory=list)
     code_version: str = ""
     created: str = ""
+    device: str = ""
+    threads: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,27 @@ def code_version() -> str:
         return "unpackaged"
 
 
+def versions() -> dict[str, str]:
+    """What decides the last bits of a training beside its card: libraries, and how they count."""
+    import torch
+
+    found = {name: version(name) for name in LIBRARIES}
+    return {**found, "cpu": torch.backends.cpu.get_cpu_capability()}
+
+
 def save(home: Home, card: Card, tensors: "dict[str, torch.Tensor]") -> Checkpoint:
-    """Write weights and card, under `name_of` them."""
+    """Write weights and card, under `name_of` them, from the process that trained them."""
+    import torch
     from safetensors.torch import save as to_bytes
 
+    devices = {tensor.device.type for tensor in tensors.values()} - {"cpu"}
     card = dataclasses.replace(
-        card, code_version=code_version(), created=datetime.now(UTC).isoformat(timespec="seconds")
+        card,
+        code_version=code_version(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        device=devices.pop() if devices else "cpu",
+        threads=torch.get_num_threads(),
+        versions=versions(),
     )
     weights = to_bytes({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
     sha = name_of(card, weights)
@@ -101,6 +122,21 @@ def read(home: Home, model: str, sha: str) -> Checkpoint:
     if not path.exists():
         raise UnknownCheckpoint(f"There is no {model} checkpoint {sha} in {home.root}.")
     return Checkpoint(sha, Card(**read_json(path)))
+
+
+def find(home: Home, name: str) -> Checkpoint:
+    """The checkpoint whose hash starts so, whatever its model.
+
+    Raises:
+        UnknownCheckpoint: none or several do.
+    """
+    matching = [p for p in sorted(home.all_models.glob("*/*.json")) if p.stem.startswith(name)]
+    if len(matching) != 1 or not name:
+        shown = ", ".join(f"{path.parent.name} {path.stem[:12]}" for path in matching[:5])
+        several = f"{name!r} is the start of several checkpoints ({shown}); write more of it."
+        none = f"There is no checkpoint {name!r} in {home.root}; `aela trace` shows some."
+        raise UnknownCheckpoint(several if matching else none)
+    return read(home, matching[0].parent.name, matching[0].stem)
 
 
 def weights(home: Home, model: str, sha: str) -> "dict[str, torch.Tensor]":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 REPORT_EVERY_S = 2.0
 LEAST_SHARE = 0.05  # of a budget, however little is new
+GRACE = 0.1  # share of a budget's minutes that does not count: a slow start decides nothing
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,8 @@ class Budget:
     """How long to train: `steps` gradient steps, or fewer when `minutes` run out first.
 
     `rows` is how much new memory (frames or clips) they are meant for: less needs less, see `of`.
-    Runs that end by `steps` are reproducible on one machine; runs cut by `minutes` are not.
+    Runs in which time never gets ahead of the steps, its first tenth aside, are reproducible on one
+    machine; runs cut by `minutes` are not.
     """
 
     steps: int
@@ -48,7 +50,7 @@ class Budget:
     def spent(self, step: int, elapsed_s: float) -> float:
         """The share of the budget used up, 0 to 1: what learning-rate schedules go by."""
         of_time = elapsed_s / 60 / self.minutes if self.minutes else 0.0
-        return min(1.0, max(step / self.steps, of_time))
+        return min(1.0, max(step / self.steps, (of_time - GRACE) / (1 - GRACE)))
 
 
 @dataclass(frozen=True)

@@ -76,15 +76,18 @@ def predict(home: Home, video: str, mimic: "Mimic") -> pa.Table:
 def look(home: Home, video: str, mimic: "Mimic") -> tuple[pa.Table, np.ndarray]:
     """The predictions for `video` without their sounds, and the word embeddings to speak [n, w].
 
+    The table's metadata names the video and the content of its rows.
+
     Raises:
         UnknownVideo: the video was not ingested.
     """
+    content = store.content(home, video) or ""
     frames = store.read_frames(home, video)
     table, codes = PREDICTIONS.empty_table(), np.zeros((0, 0), np.float32)
     if len(frames):
         recollection = mimic.recall(frames)
         table, codes = _table(frames["time_s"].to_numpy(), recollection, mimic), recollection.codes
-    return table.replace_schema_metadata({"video": video}), codes
+    return table.replace_schema_metadata({"video": video, "content": content}), codes
 
 
 def write(table: pa.Table, path: UPath) -> None:
@@ -97,6 +100,11 @@ def read_predictions(home: Home, video: str, generation: str) -> pa.Table:
     """The predictions table, with the columns of `PREDICTIONS`."""
     with open_parquet(home.predictions(video, generation)) as file:
         return pq.read_table(file, page_checksum_verification=True)
+
+
+def made_of(schema: pa.Schema) -> str | None:
+    """The hash of the video's rows that a predictions table was made of; the first do not tell."""
+    return (schema.metadata or {}).get(b"content", b"").decode() or None
 
 
 def forgotten_in(home: Home, table: pa.Table) -> list[str]:

@@ -11,7 +11,9 @@ from aela.memory import manifest as manifests
 from aela.memory.forget import all_forgotten
 from aela.memory.manifest import Manifest
 from aela.mimicry import generation as generations
+from aela.mimicry import lineage
 from aela.mimicry.generation import Generation
+from aela.mimicry.lineage import Origins
 from aela.mimicry.predict import read_predictions
 from aela.storage import Home
 
@@ -22,15 +24,22 @@ class UnknownPrediction(LookupError):
 
 @dataclass(frozen=True)
 class Trace:
-    """One prediction and all it was learned from; `row` has the columns of `PREDICTIONS`.
+    """One prediction and all it was learned from.
 
-    `forgotten` holds, of the videos in the manifest, those that were forgotten since, and when.
+    Attributes:
+        row: the prediction, with the columns of `PREDICTIONS`.
+        generation: that made it; before: those that spoke before, newest first.
+        checkpoints: of the generation, by model; origins: these and all they were trained from.
+        manifest: what the generation remembers.
+        forgotten: of all videos learned from, those that were forgotten since, and when.
     """
 
     video: str
     row: dict[str, Any]
     generation: Generation
+    before: list[Generation]
     checkpoints: dict[str, Checkpoint]
+    origins: Origins
     manifest: Manifest
     forgotten: dict[str, str]
 
@@ -77,19 +86,22 @@ def trace(home: Home, prediction: str) -> Trace:
             f"{next(iter(tables), 'VIDEO')}@3.5. There are predictions for {known}."
         )
     [video] = videos
-    generation = generations.current(home)
-    spoken = [path for path in tables[video] if generation and path.stem == generation.sha]
+    speaking = generations.current(home)
+    spoken = [path for path in tables[video] if speaking and path.stem == speaking.sha]
     path = (spoken or tables[video])[-1]
     rows = read_predictions(home, video, path.stem).to_pylist()
     if not rows:
         raise UnknownPrediction(f"{video} has no sharp frame, so nothing was predicted for it.")
     row = min(rows, key=lambda row: abs(row["time_s"] - seconds))
-    manifest = manifests.read(home, row["manifest"])
+    generation = generations.read(home, row["generation"])
+    origins = lineage.origins_of(home, generation)
     return Trace(
         video,
         row,
-        generations.read(home, row["generation"]),
+        generation,
+        lineage.spoke_before(home, generation),
         {model: checkpoints.read(home, model, row[model]) for model in MODELS},
-        manifest,
-        {entry.video: gone[entry.video] for entry in manifest.entries if entry.video in gone},
+        origins,
+        manifests.read(home, row["manifest"]),
+        {entry.video: gone[entry.video] for entry in origins.entries if entry.video in gone},
     )

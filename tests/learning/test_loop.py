@@ -19,6 +19,14 @@ def test_a_budget_of_minutes_ends_an_endless_training():
     assert 0.1 <= history.reports[-1].elapsed_s < 2
 
 
+def test_time_counts_only_where_it_gets_ahead_of_the_steps():
+    budget = Budget(100, minutes=1)
+    assert budget.spent(0, 5.0) == 0
+    assert budget.spent(10, 11.0) == 0.1
+    assert budget.spent(10, 33.0) == pytest.approx(0.5)
+    assert budget.spent(10, 60.0) == 1
+
+
 def test_a_loss_that_is_not_finite_stops_the_training():
     with pytest.raises(FloatingPointError, match="step 2"):
         run("m", lambda i, s: {"loss": math.nan if i == 2 else 1.0}, Budget(9), batch=1)
