@@ -35,6 +35,7 @@ from assets import common
 from resources.memory import Memory
 from resources.schedule import Schedule
 
+INTERVAL_S = 15  # between ticks of what looks for work: an idle stack is to cost little
 MOST_REQUESTS = 20  # runs asked for in one tick, or videos watched in one run
 MOST_UNDER_WAY = 100  # ingests asked for and not ended; the others wait in the videos folder
 PREDICTED_TAG = "aela/predicted"
@@ -235,7 +236,7 @@ def _training(model: str, name: str) -> dg.SensorDefinition:
     @dg.sensor(
         name=name,
         job=TRAINING[model],
-        minimum_interval_seconds=10,
+        minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Trains the {model} when there is something new for it to learn from.",
     )
@@ -277,7 +278,7 @@ LEARNING = {
 
 @dg.sensor(
     job_name=watch.name,  # Given the job itself, Dagster makes the sensor anew, with a warning.
-    minimum_interval_seconds=10,
+    minimum_interval_seconds=INTERVAL_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Has the current generation look at the `watch` videos it has not looked at yet.",
 )
@@ -308,7 +309,7 @@ def watching(
 
 @dg.sensor(
     job=evaluate,
-    minimum_interval_seconds=30,
+    minimum_interval_seconds=4 * INTERVAL_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Evaluates the current generation once there is nothing to learn or watch.",
 )

@@ -36,7 +36,7 @@ from aela_dagster import records
 from aela_dagster.runs import Runner
 
 MOST_WAIT_S = 600.0
-QUIET_S = 40.0  # without any run; longer than between two ticks of any sensor
+QUIET_S = 70.0  # without any run; longer than between two ticks of any sensor
 POLL_S = 0.1
 LEARNED = 2  # videos learned from before the stack is started
 
