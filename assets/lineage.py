@@ -100,7 +100,6 @@ def told(home: Home, generation: Generation) -> Iterator[dg.AssetObservation]:
                         "learned_by_asset": dg.MetadataValue.asset(dg.AssetKey("generation")),
                         "content": entry.content,
                         "all_that_depends_on_it": f"aela trace {entry.video}",
-                        **{f"learned_by_{m}": getattr(generation, m) for m in MODELS},
                     },
                 )
 
