@@ -46,7 +46,7 @@ from aela.mimicry.predict import predicted
 from aela.storage import Home, sha256_file
 from aela_dagster.runs import prepare_dagster
 
-SECONDS = 8.0  # of a dropped video
+SECONDS = 12.0  # of a dropped video
 WATCHED_SHARE = 0.25  # of the drops
 FIRST_LEARNED = 4  # drops, before any is watched or anything goes wrong
 KILLS = {
@@ -486,8 +486,9 @@ def main() -> None:
     parser.add_argument("--settle", type=float, default=20.0, help="minutes to come to rest")
     parser.add_argument("--videos", type=Path, help="folder of videos to cut from")
     parser.add_argument("--home", type=Path, help="keep the home here, to look at it")
-    parser.add_argument("--effort", type=float, default=0.05, help="share of the preset `quick`")
+    parser.add_argument("--effort", type=float, default=0.3, help="share of the preset `quick`")
     parser.add_argument("--seed", type=int, default=0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))  # stops the stack, too
     with tempfile.TemporaryDirectory() as folder:
         sys.exit(soak(parser.parse_args(), Path(folder)))
 

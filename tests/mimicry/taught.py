@@ -25,12 +25,24 @@ CARD_SETTINGS = checkpoints.settings_dict(replace(QUICK, layers=2, width=64))
 
 @dataclass(frozen=True)
 class Taught:
-    """A home in which each video names a thing, and what its pictures and words are alike."""
+    """A home in which each video names a thing, and what its pictures and words are alike.
+
+    Those of one video differ a little from those of another with the same thing.
+    """
 
     home: Home
     videos: list[str]
     pictures: np.ndarray
     words: np.ndarray
+
+    def thing(self, video: str) -> int:
+        return self.videos.index(video) % THINGS
+
+    def of(self, video: str) -> tuple[np.ndarray, np.ndarray]:
+        """What the pictures [IMAGE] and words [WORD] of one video are like."""
+        thing, rng = self.thing(video), np.random.default_rng(self.videos.index(video))
+        picture = self.pictures[thing] + 0.1 * rng.normal(size=IMAGE)
+        return picture, self.words[thing] + 0.2 * rng.normal(size=WORD)
 
     def generation(
         self,
@@ -38,13 +50,14 @@ class Taught:
         *,
         hears: Callable[[np.ndarray], np.ndarray] = lambda words: words,
         map_words: Callable[[np.ndarray], np.ndarray] = lambda words: words,
+        by_heart: bool = False,
         seed: int = 0,
     ) -> Generation:
         """A generation that knows the words of a share of the things, and mixes up the others.
 
         Args:
             hears: what its word autoencoder makes of words [n, WORD]; map_words: of that, what its
-                associator predicts.
+                associator predicts; by_heart: it predicts the words of each single video.
         """
         rng = np.random.default_rng(seed)
         manifest = manifests.take(self.home)
@@ -61,17 +74,20 @@ class Taught:
         )
         heard = []
         for entry in manifest.entries:
-            thing = self.videos.index(entry.video) % THINGS
-            noise = 0.1 * rng.normal(size=(entry.frames, IMAGE))
-            images = embeddings.unit(self.pictures[thing] + noise)
-            words = hears(self.words[thing] + 0.1 * rng.normal(size=(entry.clips, WORD)))
+            picture, word = self.of(entry.video)
+            images = embeddings.unit(picture + 0.03 * rng.normal(size=(entry.frames, IMAGE)))
+            words = hears(word + 0.1 * rng.normal(size=(entry.clips, WORD)))
             of = (self.home, sight.sha, entry.video, entry.content)
             embeddings.write(*of, images)
             embeddings.write(*of, images[:1], "ground")
             embeddings.write(self.home, hearing.sha, entry.video, entry.content, words)
             heard.append(words)
         pairs = make_pairs(self.home, manifest, sight, hearing, 1.0)
-        taught = map_words(hears(self.words[known]))
+        pictures, words = self.pictures, self.words[known]
+        if by_heart:
+            of = [self.of(entry.video) for entry in manifest.entries]
+            pictures, words = (np.stack(values) for values in zip(*of, strict=True))
+        taught = map_words(hears(words))
         associator = self._saved(
             Card(
                 "associator",
@@ -84,7 +100,7 @@ class Taught:
                     "pairs": pairs,
                 },
             ),
-            _linear(self.pictures, taught, np.concatenate(heard)).state_dict(),
+            _linear(embeddings.unit(pictures), taught, np.concatenate(heard)).state_dict(),
         )
         return Generation(sight.sha, mel.sha, hearing.sha, associator.sha, pairs, manifest.sha, 0.5)
 
