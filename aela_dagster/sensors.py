@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import dagster as dg
+from dagster import RunsFilter
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from upath import UPath
 
@@ -35,7 +37,7 @@ from assets import common
 from resources.memory import Memory
 from resources.schedule import Schedule
 
-INTERVAL_S = 15  # between ticks of what looks for work: an idle stack is to cost little
+INTERVAL_S = 10  # between ticks of what waits for the others
 MOST_REQUESTS = 20  # runs asked for in one tick, or videos watched in one run
 MOST_UNDER_WAY = 100  # ingests asked for and not ended; the others wait in the videos folder
 PREDICTED_TAG = "aela/predicted"
@@ -232,48 +234,39 @@ def _try_to_take_in(
     return None
 
 
-def _training(model: str, name: str) -> dg.SensorDefinition:
-    @dg.sensor(
-        name=name,
-        job=TRAINING[model],
-        minimum_interval_seconds=INTERVAL_S,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Trains the {model} when there is something new for it to learn from.",
-    )
-    def learns(
-        context: dg.SensorEvaluationContext, memory: Memory, schedule: Schedule
-    ) -> dg.RunRequest | dg.SkipReason:
-        runs = records.under_way(context.instance)
-        found = plan.standings(
-            context.instance, memory.home, schedule.conditions, time.time(), runs
-        )[model]
-        training = found.training
-        if training is None:
-            return dg.SkipReason(found.why)
-        manifests.write(memory.home, training.manifest)
-        return dg.RunRequest(
-            run_key=f"{training.key}:{found.tries.number}",
-            tags={
+@dg.sensor(
+    jobs=list(TRAINING.values()),
+    minimum_interval_seconds=5,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Trains each model when there is something new for it to learn from. The cursor "
+    "tells how it stands with each.",
+)
+def learning(
+    context: dg.SensorEvaluationContext, memory: Memory, schedule: Schedule
+) -> dg.SensorResult:
+    instance, home = context.instance, memory.home
+    runs = records.under_way(instance)
+    found = plan.standings(instance, home, schedule.conditions, time.time(), runs)
+    requests = []
+    for model, standing in found.items():
+        if training := standing.training:
+            manifests.write(home, training.manifest)
+            tags = {
                 TRAINING_TAG: training.key,
                 common.MANIFEST_TAG: training.manifest.sha,
                 **{common.checkpoint_tag(of): sha for of, sha in training.inputs.items()},
                 WHY_TAG: training.why,
-            },
-        )
-
-    return learns
-
-
-LEARNING = {
-    model: _training(model, name)
-    for model, name in {
-        "image_encoder": "sight",
-        "mel_autoencoder": "hearing",
-        "word_autoencoder": "words",
-        "associator": "association",
-    }.items()
-}
-"""The sensor of each model."""
+            }
+            run_key = f"{training.key}:{standing.tries.number}"
+            requests.append(
+                dg.RunRequest(job_name=TRAINING[model].name, run_key=run_key, tags=tags)
+            )
+    why = {model: standing.why for model, standing in found.items()}
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else " ".join(f"{model}: {why[model]}" for model in why),
+        cursor=json.dumps(why, indent=1),
+    )
 
 
 @dg.sensor(
@@ -294,9 +287,10 @@ def watching(
     if not found.now or any(run.job_name == watch.name for run in runs):
         return dg.SkipReason(found.why)
     batch = list(found.now)[:MOST_REQUESTS]
-    state = [generation.sha, {video: found.now[video].number for video in batch}]
+    # A run may end without any predictions, where another generation spoke meanwhile.
+    ended = RunsFilter(tags={GENERATION_TAG: generation.sha}, statuses=FINISHED_STATUSES)
     request = dg.RunRequest(
-        run_key=sha256(canonical_json(state)),
+        run_key=f"{generation.sha}:{instance.get_runs_count(ended)}",
         tags={GENERATION_TAG: generation.sha, VIDEOS_TAG: json.dumps(batch)},
         run_config={"ops": {look.name: {"config": {"videos": batch}}}},
     )
@@ -349,4 +343,4 @@ def reporting(
     return dg.RunRequest(run_key=f"{tags[PREDICTED_TAG]}:{tries.number}", tags=tags)
 
 
-SENSORS = [inbox, *LEARNING.values(), watching, reporting]
+SENSORS = [inbox, learning, watching, reporting]

@@ -38,7 +38,7 @@ from aela.memory import manifest as manifests
 from aela.memory.cache import Cache, Wanted
 from aela.storage import Home, sha256
 from aela_dagster.runs import Runner, prepare_dagster
-from aela_dagster.sensors import LEARNING, inbox
+from aela_dagster.sensors import inbox, learning
 from assets import common
 from resources.memory import Memory
 from resources.schedule import Schedule
@@ -211,7 +211,7 @@ def measured(home: Home, instance: dg.DagsterInstance, folder: Path) -> dict[str
     taken_s = time.perf_counter() - taking
     taken = there - len(list(Path(str(home.inbox("learn"))).iterdir()))
     asked = len(result.run_requests or [])
-    rows["a tick of the sensor of sight"] = seconds(lambda: tick(LEARNING["image_encoder"]))
+    rows["a tick of the sensor of learning"] = seconds(lambda: tick(learning))
 
     number = iter(range(10**6))
 

@@ -28,7 +28,7 @@ from aela.storage import Home
 from aela_dagster import cli, recording
 from aela_dagster.definitions import defs
 from aela_dagster.recording import clear_away, record
-from aela_dagster.sensors import LEARNING, inbox, watching
+from aela_dagster.sensors import inbox, learning, watching
 from resources.memory import Memory
 from resources.schedule import Schedule
 
@@ -94,7 +94,7 @@ def test_minutes_are_videos_that_dagster_knows_and_that_are_learned_from(
     assert sorted(instance.get_dynamic_partitions("videos")) == keys
     for asset in ("frames", "clips"):
         assert sorted(_events(instance, asset)) == keys
-    [request] = _tick(LEARNING["mel_autoencoder"], instance)
+    request = _tick(learning, instance)[-1]
     assert manifests.read(home, request.tags["aela/manifest"]) == manifests.of_now(home)
     assert not _tick(inbox, instance)  # There is nothing left to ingest.
     assert _problems(home) == []
@@ -152,10 +152,7 @@ def test_what_dagster_could_not_be_told_of_is_told_later(
         entries = _record(home, instance, film, tell=told.append)
     assert len(entries) == MINUTES and "the database is down" in told[0]
     assert not instance.get_dynamic_partitions("videos")
-    [request] = _tick(
-        LEARNING["mel_autoencoder"], instance
-    )  # The sensors go by what lies in memory.
-    assert request
+    assert _tick(learning, instance)  # The sensors go by what lies in memory.
     _record(home, instance, film, minutes=1)
     assert len(instance.get_dynamic_partitions("videos")) == MINUTES + 1
     assert len(_events(instance, "clips")) == MINUTES + 1
@@ -250,7 +247,7 @@ def test_a_killed_recording_loses_at_most_the_open_minute(
     assert not hidden and not list(home.recordings.iterdir())
     assert _problems(home) == []
     assert len(instance.get_dynamic_partitions("videos")) == len(entries) + MINUTES
-    assert _tick(LEARNING["mel_autoencoder"], instance)
+    assert _tick(learning, instance)
 
 
 @pytest.mark.slow

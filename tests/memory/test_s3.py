@@ -344,8 +344,8 @@ def test_what_is_dropped_into_the_inbox_is_remembered(home: Home, nursery: Path)
     assert job.execute_in_process(instance=instance, partition_key=request.partition_key).success
     [entry] = store.remembered(home)
     assert entry.frames >= 5 and entry.clips >= 1
-    for name in ("sight", "hearing"):
-        assert isinstance(tick(name, instance), dg.RunRequest)
+    asked = tick("learning", instance).run_requests
+    assert [request.job_name for request in asked] == ["learn_sight", "learn_hearing"]
     assert problems(home) == []
     assert not write.exists()
 
