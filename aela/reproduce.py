@@ -183,12 +183,13 @@ def _train(home: Home, checkpoint: Checkpoint, elsewhere: Home, report: Report) 
         for name in (f"{sha}.json", f"{sha}.safetensors"):
             _lay(home.models(model) / name, beside.models(model) / name)
     for model, sha in _read_through(card):
-        for entry in manifest.entries:
-            _lay(home.embeddings(sha, entry.video), beside.embeddings(sha, entry.video))
+        _lay_embeddings(home, beside, model, sha, manifest)
         embeddings.refresh(beside, sha, manifest, SENSES[model], _embed(beside, model, sha))
     # The minutes did not end it, and must not end it now on a busier machine.
     settings = dataclasses.replace(settings, budget=Budget(settings.budget.steps))
     parent = checkpoints.read(home, card.model, card.parent) if card.parent else None
+    if parent and card.model in SENSES:
+        _lay_embeddings(home, beside, card.model, parent.sha, manifest)
     made = train_on(
         beside,
         card.model,
@@ -200,6 +201,14 @@ def _train(home: Home, checkpoint: Checkpoint, elsewhere: Home, report: Report) 
         report=report,
     )
     return checkpoints.weights(beside, card.model, made.sha)
+
+
+def _lay_embeddings(home: Home, beside: Home, model: str, sha: str, manifest: Manifest) -> None:
+    """Those that stand for a checkpoint's own, whoever made them."""
+    sense = SENSES[model]
+    for entry in manifest.entries:
+        if (values := embeddings.find(home, sha, entry, sense)) is not None:
+            embeddings.write(beside, sha, entry.video, entry.content, values, sense)
 
 
 def _lay(original: UPath, there: UPath) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 REPORT_EVERY_S = 2.0
 LEAST_SHARE = 0.05  # of a budget, however little is new
+LEAST_STEPS = 20  # however small the budget: fewer change nothing that can be measured
 GRACE = 0.1  # share of a budget's minutes that does not count: a slow start decides nothing
 
 log = logging.getLogger(__name__)
@@ -41,11 +42,13 @@ class Budget:
             raise ValueError(f"A budget is meant for at least one row, not {self.rows}.")
 
     def of(self, new: int) -> "Budget":
-        """What of the budget is spent on so many new rows: never less than LEAST_SHARE."""
+        """What of the budget is spent on so many new rows: not less than LEAST_SHARE of it, or than
+        LEAST_STEPS if it has as many.
+        """
         if self.rows is None or new >= self.rows:
             return self
-        share = max(LEAST_SHARE, new / self.rows)
-        return Budget(max(1, round(share * self.steps)), self.minutes)
+        steps = round(max(LEAST_SHARE, new / self.rows) * self.steps)
+        return Budget(max(steps, min(LEAST_STEPS, self.steps)), self.minutes)
 
     def spent(self, step: int, elapsed_s: float) -> float:
         """The share of the budget used up, 0 to 1: what learning-rate schedules go by."""

@@ -260,14 +260,18 @@ def test_each_prediction_is_of_one_generation_whatever_is_published_or_rolled_ba
     assert trace(home, f"{entry.video}@3").generation.sha == first.sha
 
 
-def _asked(instance: dg.DagsterInstance) -> list[str | None]:
+def _asked(instance: dg.DagsterInstance) -> list[str]:
     """The videos that are to be watched."""
     sensor: Any = defs.resolve_sensor_def("watching")
     tick = sensor(dg.build_sensor_context(instance, resources={"memory": Memory()}))
     requests = [] if isinstance(tick, dg.SkipReason) else tick.run_requests
-    return [request.partition_key for request in requests]
+    return [video for request in requests for video in json.loads(request.tags["aela/videos"])]
 
 
 def _watched(instance: dg.DagsterInstance, video: str) -> bool:
-    job = defs.resolve_job_def("watch")
-    return job.execute_in_process(instance=instance, partition_key=video).success
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey("predictions"), dg.AssetKey("spoken_video")],
+        partition_key=video,
+    )
+    return result.success

@@ -35,6 +35,7 @@ def test_a_round_costs_what_is_new_and_not_more_than_a_training_from_nothing() -
     budget = Budget(steps=1000, minutes=5, rows=200)
     assert budget.of(20) == Budget(steps=100, minutes=5)
     assert budget.of(0).steps == budget.of(1).steps == 50
+    assert Budget(steps=30, rows=200).of(1).steps == 20 > Budget(steps=9, rows=200).of(1).steps == 9
     assert budget.of(200) == budget.of(9999) == budget
     assert Budget(steps=1000).of(1).steps == 1000
 
