@@ -2,7 +2,6 @@
 
     python benchmarks/continual.py --bench BENCH_FOLDER [--methods rounds newest everything ...]
         [--orders 0 1 2] [--seeds 0 1 2] [--threads 2] [--out FOLDER]
-    python benchmarks/continual.py --bench BENCH_FOLDER --report FOLDER
 
 BENCH_FOLDER is told of in `benchmarks/bench.py`. After each video, all things heard of so far are
 looked for in the test videos: acc(t, i) is the share of the test segments of thing i that are named
@@ -18,11 +17,16 @@ right after video t, silence counting as wrong. Reported are, over all orders an
 Methods: `rounds`, what AELA does; `newest`, naive fine-tuning on the newest video alone;
 `everything`, all models trained anew on all of memory, which is done after a quarter, half, three
 quarters and all of the videos, its cost at the others being drawn between; and `rounds` without one
-of its means. Each sequence is one JSON file in --out; those that are there are not run again.
+of its means: no replay of what is old, no distillation from the parent, embeddings not aligned with
+the parent's, or all embeddings refreshed at once. Each sequence is one JSON file in --out; those
+that are there are not run again. From all in --out a table is made and printed, and a picture.
 """
 
 import argparse
 import dataclasses
+import io
+import json
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,6 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import torch
 from upath import UPath
@@ -45,10 +50,13 @@ from aela.mimicry.predict import look, write
 from aela.mimicry.recall import Mimic
 from aela.presets import DEFAULT_PRESET, Preset, preset
 from aela.speech.speech import load_speech
-from aela.storage import Home, write_json
+from aela.storage import Home, write_bytes, write_json
 from aela.trainers import train
 from aela.vision.encoder import load_image_encoder
 from bench import Bench, remember
+
+mpl.use("agg")
+from matplotlib import pyplot as plt
 
 SAID_RIGHT = 3  # segments of a thing
 CEILING_AT = (0.25, 0.5, 0.75, 1.0)  # of the videos
@@ -63,14 +71,12 @@ class Method:
         newest: learn from the newest video alone.
         anew: learn all from nothing.
         refreshed: rows that are embedded anew in a round, None for all.
-        averaged: whether the image encoder's weights are a running mean.
     """
 
     change: Callable[[Preset], Preset] = lambda settings: settings
     newest: bool = False
     anew: bool = False
     refreshed: int | None = embeddings.REFRESHED
-    averaged: bool = True
 
 
 def _sight(**values: Any) -> Callable[[Preset], Preset]:
@@ -84,13 +90,21 @@ def _no_distillation(settings: Preset) -> Preset:
     return dataclasses.replace(_sight(kept=0.0)(settings), word_autoencoder=ears)
 
 
+def _no_replay(settings: Preset) -> Preset:
+    parts = {
+        name: dataclasses.replace(getattr(settings, name), replayed=0)
+        for name in ("image_encoder", "mel_autoencoder", "word_autoencoder", "associator")
+    }
+    return dataclasses.replace(settings, **parts)
+
+
 METHODS = {
     "rounds": Method(),
     "newest": Method(newest=True, refreshed=None),
     "everything": Method(anew=True, refreshed=None),
     "no-distillation": Method(_no_distillation),
     "no-alignment": Method(_sight(aligned=False)),
-    "no-running-mean": Method(averaged=False),
+    "no-replay": Method(_no_replay),
     "refreshed-at-once": Method(refreshed=None),
 }
 
@@ -205,6 +219,111 @@ def live(bench: Bench, method: Method, order: int, seed: int, folder: Path) -> d
     return {"order": order, "seed": seed, "rounds": rounds}
 
 
+def figures(told: dict[str, Any]) -> dict[str, float]:
+    """What one sequence comes to."""
+    rounds = told["rounds"]
+    last, words = rounds[-1]["accuracy"], sorted(rounds[-1]["accuracy"])
+    videos = rounds[-1]["videos"]
+    at = [r["videos"] for r in rounds]
+    minutes = np.interp(range(1, videos + 1), at, [r["minutes"] for r in rounds])
+    found = {
+        "final average": float(np.mean([last[word] for word in words])),
+        "never silent": float(np.mean(list(rounds[-1]["forced"].values()))),
+        "minutes in all": float(minutes.sum()),
+        "minutes a video": float(minutes.mean()),
+    }
+    if len(rounds) == videos:
+        best = {w: max(r["accuracy"].get(w, 0) for r in rounds) for w in words}
+        after = {r["word"]: r["accuracy"][r["word"]] for r in rounds}
+        namings = [_namings(rounds, word) for word in words]
+        found["forgetting"] = float(np.mean([best[w] - last[w] for w in words]))
+        found["backward transfer"] = float(np.mean([last[w] - after[w] for w in words]))
+        found["right after the first video"] = float(
+            np.mean([_after_first(rounds, word) for word in words])
+        )
+        found["namings until right"] = statistics.median(namings)
+        found["never right"] = float(np.mean(np.isinf(namings)))
+    return found
+
+
+def _after_first(rounds: list[dict[str, Any]], word: str) -> float:
+    return next(r["accuracy"][word] for r in rounds if word in r["accuracy"])
+
+
+def _namings(rounds: list[dict[str, Any]], word: str) -> float:
+    """How often the word was heard until SAID_RIGHT segments of its thing were named right."""
+    heard, share = 0, SAID_RIGHT / 4
+    for one in rounds:
+        heard += one["clips"] if one["word"] == word else 0
+        if one["accuracy"].get(word, 0) >= share:
+            return heard
+    return float("inf")
+
+
+ROWS = {
+    "final average": "{:.0%}",
+    "never silent": "{:.0%}",
+    "forgetting": "{:+.1%}",
+    "backward transfer": "{:+.1%}",
+    "right after the first video": "{:.0%}",
+    "namings until right": "{:.0f}",
+    "never right": "{:.0%}",
+    "minutes in all": "{:.1f}",
+    "minutes a video": "{:.2f}",
+}
+
+
+def report(folder: Path, chance: float) -> str:
+    """A table of all sequences in a folder, as Markdown; a picture of them lies beside it."""
+    told: dict[str, list[dict[str, Any]]] = {}
+    for file in sorted(folder.glob("*.json")):
+        one = json.loads(file.read_text())
+        told.setdefault(one["method"], []).append(one)
+    names = [name for name in METHODS if name in told]
+    lines = ["# Remembering while growing", "", "`python benchmarks/continual.py --bench BENCH`"]
+    lines += ["", f"Medians over the sequences, least to most; chance is {chance:.0%}.", ""]
+    lines += ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    lines.append("| sequences | " + " | ".join(str(len(told[name])) for name in names) + " |")
+    found = {name: [figures(one) for one in told[name]] for name in names}
+    for row, form in ROWS.items():
+        cells = []
+        for name in names:
+            values = [one[row] for one in found[name] if row in one]
+            if not values:
+                cells.append("–")
+                continue
+            median, low, high = statistics.median(values), min(values), max(values)
+            spread = f" ({form.format(low)} to {form.format(high)})" if len(values) > 1 else ""
+            cells.append(form.format(median) + spread)
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    text = "\n".join([*lines, ""])
+    where = UPath(folder.absolute())
+    write_bytes(where / "continual.md", text.encode())
+    write_bytes(where / "continual.png", _picture({name: told[name] for name in names}, chance))
+    return text
+
+
+def _picture(told: dict[str, list[dict[str, Any]]], chance: float) -> bytes:
+    """Share of the test segments of all things heard so far that are right, by videos."""
+    figure, axis = plt.subplots(figsize=(7, 3.8), layout="constrained")
+    for name in ("rounds", "newest", "everything"):
+        for number, one in enumerate(told.get(name, [])):
+            color = {"rounds": "C0", "newest": "C3", "everything": "C2"}[name]
+            videos = [r["videos"] for r in one["rounds"]]
+            right = [100 * np.mean(list(r["accuracy"].values())) for r in one["rounds"]]
+            marker = "o" if name == "everything" else None
+            label = name if number == 0 else None
+            axis.plot(videos, right, color=color, marker=marker, alpha=0.7, label=label)
+    axis.axhline(100 * chance, color="grey", linestyle=":", label="chance")
+    axis.set(xlabel="videos so far", ylabel="segments of things heard of right, %", ylim=(0, 103))
+    axis.grid(alpha=0.3)
+    axis.legend(loc="lower right")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    plt.close(figure)
+    return buffer.getvalue()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--bench", type=Path, required=True)
@@ -229,6 +348,7 @@ def main() -> None:
                     with tempfile.TemporaryDirectory() as place:
                         told = live(bench, METHODS[name], order, seed, Path(place))
                     write_json(UPath(file.absolute()), {"method": name, **told})
+        print(report(arguments.out, 1 / len(scores.Labels(bench.labels).words)))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from aela.mimicry.settings import MimicrySettings
 from aela.storage import Home
 
 HALFWAY = 0.5  # as near to remembered things as to the ground
+MOST_MEASURED = 2048  # remembered frames, spread evenly, that the threshold is set by
+ROWS_AT_ONCE = 256
 
 
 def nearest(similarity: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -61,19 +63,41 @@ def threshold(
 ) -> float:
     """The novelty above which an image counts as unknown, from memory alone.
 
-    Each remembered frame [m, d] is measured against memory without its own surroundings (frames of
-    the same video less than `apart_s` away); the threshold is a quantile of what comes out. Never
-    above HALFWAY: what is nearer to bare ground than to anything remembered is not known.
+    Remembered frames of [m, d], at most MOST_MEASURED, are measured against memory without their
+    own surroundings (frames of the same video less than `apart_s` away); the threshold is a
+    quantile of what comes out. Never above HALFWAY: what is nearer to bare ground than to anything
+    remembered is not known.
     """
-    similarity = memory @ memory.T
-    near = np.abs(times_s[:, None] - times_s[None]) < settings.apart_s
-    similarity[near & (videos[:, None] == videos[None])] = -np.inf
+    rows = np.unique(np.linspace(0, len(memory) - 1, min(len(memory), MOST_MEASURED), dtype=int))
+    values = [
+        _left_out(memory, ground, times_s, videos, some, settings)
+        for some in np.split(rows, range(ROWS_AT_ONCE, len(rows), ROWS_AT_ONCE))
+    ]
+    found = np.concatenate(values)
+    if not len(found):
+        return 1.0  # Too little memory to know what is new: nothing is.
+    return min(HALFWAY, float(np.quantile(found, settings.quantile)))
+
+
+def _left_out(
+    memory: np.ndarray,
+    ground: np.ndarray,
+    times_s: np.ndarray,
+    videos: np.ndarray,
+    rows: np.ndarray,
+    settings: MimicrySettings,
+) -> np.ndarray:
+    """The novelty of some remembered frames to memory without their surroundings, of those to which
+    that leaves enough."""
+    similarity = memory[rows] @ memory.T
+    near = np.abs(times_s[rows, None] - times_s[None]) < settings.apart_s
+    similarity[near & (videos[rows, None] == videos[None])] = -np.inf
     comparable = np.isfinite(similarity).sum(axis=1) >= settings.neighbours
     if not comparable.any():
-        return 1.0  # Too little memory to know what is new: nothing is.
+        return np.zeros(0)
     thing = _distance(similarity[comparable], settings.neighbours)
-    values = _relative(thing, _from_ground(memory[comparable], ground, settings.neighbours))
-    return min(HALFWAY, float(np.quantile(values, settings.quantile)))
+    seen = memory[rows[comparable]]
+    return _relative(thing, _from_ground(seen, ground, settings.neighbours))
 
 
 def memory_threshold(
