@@ -18,14 +18,17 @@ Methods: `rounds`, what AELA does; `newest`, naive fine-tuning on the newest vid
 `everything`, all models trained anew on all of memory, which is done after a quarter, half, three
 quarters and all of the videos, its cost at the others being drawn between; and `rounds` without one
 of its means: no replay of what is old, no distillation from the parent, embeddings not aligned with
-the parent's, or all embeddings refreshed at once. Each sequence is one JSON file in --out; those
-that are there are not run again. From all in --out a table is made and printed, and a picture.
+the parent's, or all embeddings refreshed at once; or with a memory bounded to KEPT_FRAMES, of which
+an even sample is kept (`bounded`) or the newest (`bounded-newest`). Each sequence is one JSON file
+in --out; those that are there are not run again. From all in --out a table is made and printed, and
+a picture.
 """
 
 import argparse
 import dataclasses
 import io
 import json
+import math
 import statistics
 import tempfile
 import time
@@ -42,6 +45,7 @@ from upath import UPath
 from aela.evaluation import score as scores
 from aela.learning import checkpoints, embeddings
 from aela.learning.checkpoints import MODELS, Checkpoint
+from aela.memory import bounded
 from aela.memory import manifest as manifests
 from aela.memory.manifest import Entry, Manifest
 from aela.mimicry.generation import Generation
@@ -59,6 +63,7 @@ mpl.use("agg")
 from matplotlib import pyplot as plt
 
 SAID_RIGHT = 3  # segments of a thing
+KEPT_FRAMES = 200  # of a bounded memory: a third of all
 CEILING_AT = (0.25, 0.5, 0.75, 1.0)  # of the videos
 
 
@@ -71,12 +76,14 @@ class Method:
         newest: learn from the newest video alone.
         anew: learn all from nothing.
         refreshed: rows that are embedded anew in a round, None for all.
+        kept: what of the videos so far, newest first, is remembered.
     """
 
     change: Callable[[Preset], Preset] = lambda settings: settings
     newest: bool = False
     anew: bool = False
     refreshed: int | None = embeddings.REFRESHED
+    kept: Callable[[list[Entry]], list[Entry]] = lambda entries: entries
 
 
 def _sight(**values: Any) -> Callable[[Preset], Preset]:
@@ -98,10 +105,17 @@ def _no_replay(settings: Preset) -> Preset:
     return dataclasses.replace(settings, **parts)
 
 
+def _newest(entries: list[Entry]) -> list[Entry]:
+    frames = np.cumsum([entry.frames for entry in entries])
+    return entries[: max(1, int((frames <= KEPT_FRAMES).sum()))]
+
+
 METHODS = {
     "rounds": Method(),
     "newest": Method(newest=True, refreshed=None),
     "everything": Method(anew=True, refreshed=None),
+    "bounded": Method(kept=lambda entries: bounded.kept(entries, KEPT_FRAMES, math.inf)),
+    "bounded-newest": Method(kept=lambda entries: _newest(entries)),
     "no-distillation": Method(_no_distillation),
     "no-alignment": Method(_sight(aligned=False)),
     "no-replay": Method(_no_replay),
@@ -120,7 +134,8 @@ class Life:
     def learn(self, entries: list[Entry]) -> Generation:
         """One round: everything that the arrival of the last of some videos makes necessary."""
         home, settings = self.home, self.settings
-        manifest = Manifest(tuple(sorted(entries, key=lambda entry: entry.video)))
+        kept = self.method.kept(entries[::-1])
+        manifest = Manifest(tuple(sorted(kept, key=lambda entry: entry.video)))
         seen = Manifest((entries[-1],)) if self.method.newest else manifest
         for one in (manifest, seen):
             manifests.write(home, one)

@@ -1,5 +1,6 @@
 """The manifest: the exact list of what a training run saw. Its hash is the memory's version."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +8,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from aela.memory import store
+from aela.memory import bounded, store, videos
 from aela.storage import Home, canonical_json, read_json, sha256, write_bytes, write_json
 
 
@@ -55,14 +56,19 @@ class Manifest:
 def of_now(home: Home) -> Manifest:
     """The manifest of everything that memory holds of `learn` videos now.
 
-    Only what is new in memory is read for it (`aela.memory.catalogue`).
+    Only what is new in memory is read for it (`aela.memory.catalogue`). Where memory is bounded, it
+    names what is kept (`aela.memory.bounded`).
     """
-    return Manifest(
-        tuple(
-            Entry(e.video, e.content, e.frames, e.clips)
-            for e in store.remembered(home, role="learn")
-        )
-    )
+    entries = [
+        Entry(e.video, e.content, e.frames, e.clips) for e in store.remembered(home, role="learn")
+    ]
+    frames, clips = bounded.bounds()
+    if min(frames, clips) < math.inf:
+        of = {entry.video: entry for entry in entries}
+        order = [v.video for v in reversed(videos.known(home, "learn")) if v.video in of]
+        kept = bounded.kept([of[video] for video in order], frames, clips)
+        entries = sorted(kept, key=lambda entry: entry.video)
+    return Manifest(tuple(entries))
 
 
 def take(home: Home) -> Manifest:
