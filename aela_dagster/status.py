@@ -19,7 +19,7 @@ def run(console: Console, runner: Runner) -> None:
     """Print it. What is due is asked for by the sensors while `aela up` runs."""
     home, instance = runner.home, runner.instance
     runs, now_s = records.under_way(instance), time.time()
-    table = Table("model", "", "")
+    table = Table("model", "state", "why")
     standings = plan.standings(instance, home, the_schedule.conditions, now_s, runs)
     for model, standing in standings.items():
         state = "due" if standing.training else "coming" if standing.coming else "waits"
