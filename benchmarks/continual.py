@@ -61,6 +61,7 @@ from bench import Bench, remember
 
 mpl.use("agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 SAID_RIGHT = 3  # segments of a thing
 KEPT_FRAMES = 200  # of a bounded memory: a third of all
@@ -331,7 +332,7 @@ def _picture(told: dict[str, list[dict[str, Any]]], chance: float) -> bytes:
             axis.plot(videos, right, color=color, marker=marker, alpha=0.7, label=label)
     axis.axhline(100 * chance, color="grey", linestyle=":", label="chance")
     axis.set(xlabel="videos so far", ylabel="segments of things heard of right, %", ylim=(0, 103))
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
     axis.legend(loc="lower right")
     buffer = io.BytesIO()
