@@ -368,7 +368,7 @@ class Training:
             self.network(middle(part.float() / 255, 1.0, self.settings.input_px).to(self.device))
             for part in _parts(self.frames.pictures[rows.numpy()])
         ]
-        self.prototypes.vectors.copy_(torch.cat(seen))
+        self.prototypes.vectors[: len(rows)].copy_(torch.cat(seen))
 
 
 def _learn(
