@@ -223,8 +223,9 @@ def _train(home: Home, checkpoint: Checkpoint, elsewhere: Home, report: Report) 
 def _lay_embeddings(home: Home, beside: Home, model: str, sha: str, manifest: Manifest) -> None:
     """Those that stand for a checkpoint's own, whoever made them."""
     sense = SENSES[model]
-    for entry in manifest.entries:
-        if (values := embeddings.find(home, sha, entry, sense)) is not None:
+    found = embeddings.find(home, sha, manifest.entries, sense)
+    for entry, values in zip(manifest.entries, found, strict=True):
+        if values is not None:
             embeddings.write(beside, sha, entry.video, entry.content, values, sense)
 
 
