@@ -14,7 +14,7 @@ from typing import Any
 from upath import UPath
 
 from aela.association.settings import AssociatorSettings
-from aela.learning import checkpoints, embeddings
+from aela.learning import checkpoints, embeddings, rounds
 from aela.learning.checkpoints import IMAGE_DECODER, Card, Checkpoint, UnknownCheckpoint
 from aela.learning.embeddings import Embed, Sense
 from aela.learning.loop import GRACE, Budget, Report, silent
@@ -121,12 +121,6 @@ def _missing(home: Home, card: Card) -> Iterator[str]:
     if card.metrics.get("steps", 0) == 0:
         yield "It was never trained, only saved."
         return
-    settings = _settings(card)
-    if settings.budget.minutes and card.metrics["steps"] < settings.budget.steps:
-        yield (
-            f"Its budget ended by minutes, after {card.metrics['steps']:.0f} of "
-            f"{settings.budget.steps} steps: how many are made in that time, chance decides."
-        )
     if card.device not in ("", "cpu"):
         yield f"It was trained on {card.device}, where sums come out in another order each time."
     try:
@@ -134,6 +128,7 @@ def _missing(home: Home, card: Card) -> Iterator[str]:
     except UnknownManifest as error:
         yield str(error)
     else:
+        yield from _cut_short(home, card, manifest)
         yield from _gone(home, manifest)
     for model, sha in _needed(home, card):
         try:
@@ -141,6 +136,27 @@ def _missing(home: Home, card: Card) -> Iterator[str]:
             checkpoints.read(home, model, sha)
         except UnknownCheckpoint as error:
             yield f"What it was trained from is gone: {error}"
+
+
+def _cut_short(home: Home, card: Card, manifest: Manifest) -> Iterator[str]:
+    if card.parent and not (home.models(card.model) / f"{card.parent}.json").exists():
+        return  # How much was new to it is not known; that its parent is gone is told anyway.
+    budget = _budget(home, card, manifest)
+    if budget.minutes and card.metrics["steps"] < budget.steps:
+        yield (
+            f"Its budget ended by minutes, after {card.metrics['steps']:.0f} of "
+            f"{budget.steps} steps: how many are made in that time, chance decides."
+        )
+
+
+def _budget(home: Home, card: Card, manifest: Manifest) -> Budget:
+    """What of its settings' budget was for what was new to it."""
+    parent = checkpoints.read(home, card.model, card.parent) if card.parent else None
+    known = rounds.known_to(home, parent)
+    new = [entry for entry in manifest.entries if entry not in known]
+    sight = card.model == "image_encoder"
+    rows = sum(entry.frames if sight else entry.clips for entry in new)
+    return _settings(card).budget.of(rows)
 
 
 def _gone(home: Home, manifest: Manifest) -> Iterator[str]:
@@ -186,7 +202,8 @@ def _train(home: Home, checkpoint: Checkpoint, elsewhere: Home, report: Report) 
         _lay_embeddings(home, beside, model, sha, manifest)
         embeddings.refresh(beside, sha, manifest, SENSES[model], _embed(beside, model, sha))
     # The minutes did not end it, and must not end it now on a busier machine.
-    settings = dataclasses.replace(settings, budget=Budget(settings.budget.steps))
+    steps = _budget(home, card, manifest).steps
+    settings = dataclasses.replace(settings, budget=Budget(steps))
     parent = checkpoints.read(home, card.model, card.parent) if card.parent else None
     if parent and card.model in SENSES:
         _lay_embeddings(home, beside, card.model, parent.sha, manifest)
@@ -206,8 +223,9 @@ def _train(home: Home, checkpoint: Checkpoint, elsewhere: Home, report: Report) 
 def _lay_embeddings(home: Home, beside: Home, model: str, sha: str, manifest: Manifest) -> None:
     """Those that stand for a checkpoint's own, whoever made them."""
     sense = SENSES[model]
-    for entry in manifest.entries:
-        if (values := embeddings.find(home, sha, entry, sense)) is not None:
+    found = embeddings.find(home, sha, manifest.entries, sense)
+    for entry, values in zip(manifest.entries, found, strict=True):
+        if values is not None:
             embeddings.write(beside, sha, entry.video, entry.content, values, sense)
 
 

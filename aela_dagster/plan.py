@@ -121,7 +121,8 @@ def what_is_known(home: Home, arriving: int) -> Known:
     """All that the schedule goes by, as it is in the home now."""
     current = {model: found for model in MODELS if (found := _current(home, model))}
     learned = {model: _manifest(home, found.card.manifest) for model, found in current.items()}
-    memory = manifests.of_now(home)
+    everything = manifests.remembered(home)
+    memory = manifests.within_bounds(home, everything)
     generation = generations.current(home)
     landed = {
         video.video: datetime.fromisoformat(video.added).timestamp()
@@ -129,6 +130,7 @@ def what_is_known(home: Home, arriving: int) -> Known:
     }
     return Known(
         memory=memory,
+        left_out=frozenset(everything.entries).difference(memory.entries),
         landed=landed,
         arriving=arriving,
         current=current,
@@ -171,7 +173,8 @@ def _speaking(home: Home, generation: Generation | None) -> Speaking | None:
     if generation is None:
         return None
     manifest = _manifest(home, generation.manifest)
-    return Speaking(generation.image_encoder, generation.word_autoencoder, manifest)
+    parts = generation.image_encoder, generation.word_autoencoder, generation.associator
+    return Speaking(*parts, manifest)
 
 
 def _withdrawn(

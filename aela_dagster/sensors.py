@@ -287,10 +287,12 @@ def watching(
     if not found.now or any(run.job_name == watch.name for run in runs):
         return dg.SkipReason(found.why)
     batch = list(found.now)[:MOST_REQUESTS]
-    # A run may end without any predictions, where another generation spoke meanwhile.
+    # A run may end without any predictions, where another generation spoke meanwhile. The key names
+    # the last run and no number of runs: forgetting a video deletes some, no key may come twice.
     ended = RunsFilter(tags={GENERATION_TAG: generation.sha}, statuses=FINISHED_STATUSES)
+    last = [run.run_id for run in instance.get_runs(ended, limit=1)]
     request = dg.RunRequest(
-        run_key=f"{generation.sha}:{instance.get_runs_count(ended)}",
+        run_key=":".join([generation.sha, *last]),
         tags={GENERATION_TAG: generation.sha, VIDEOS_TAG: json.dumps(batch)},
         run_config={"ops": {look.name: {"config": {"videos": batch}}}},
     )

@@ -45,7 +45,7 @@ class Compute(dg.ConfigurableResource):
     device: str = Field(default="auto", description="cpu, cuda, or auto: cuda where there is one.")
     seed: int = Field(default=0, description="Seed of all randomness in training.")
     resume: bool = Field(
-        default=True, description="Start from the current checkpoint where the settings agree."
+        default=True, description="Start from the checkpoint that speaks, where the settings agree."
     )
     threads: int = Field(
         default=0, ge=0, description="Threads of a training; 0 for its share of the cores."

@@ -13,7 +13,7 @@ from upath import UPath
 from aela.capture import CaptureSettings, capture
 from aela.learning import checkpoints, embeddings
 from aela.learning.checkpoints import IMAGE_DECODER, TRAINED, Checkpoint, UnknownCheckpoint
-from aela.learning.loop import Budget
+from aela.learning.loop import LEAST_STEPS, Budget
 from aela.memory import manifest as manifests
 from aela.memory import store, videos
 from aela.memory.forget import forget
@@ -99,6 +99,19 @@ def test_the_weights_are_the_same_bit_by_bit(learned: Learned, model: str):
         None if model == IMAGE_DECODER else learned.first[model].sha
     )
     assert _files(learned.home) == before
+
+
+def test_a_round_is_repeated_with_the_part_of_the_budget_that_was_for_what_was_new(
+    learned: Learned, tmp_path: Path
+):
+    home, model = _copy(learned.home, tmp_path), "mel_autoencoder"
+    budget = Budget(steps=30, minutes=5.0, rows=100_000)
+    settings = dataclasses.replace(preset("quick").mel_autoencoder, budget=budget)
+    parent = learned.first[model]
+    made = train_on(home, model, learned.manifest, settings, {}, seed=SEED, parent=parent)
+    assert made.card.metrics["steps"] == LEAST_STEPS < budget.steps
+    found = reproduce(home, made.sha)
+    assert found.equal, (found.apart, found.differs)
 
 
 @pytest.mark.parametrize("model", ["associator", IMAGE_DECODER])

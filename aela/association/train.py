@@ -67,7 +67,8 @@ def load_moments(
             "No frame lies close to a spoken word; add videos in which things are named "
             "while they are seen."
         )
-    known = {entry.video for entry in manifest.entries if entry in rounds.known_to(home, parent)}
+    by_parent = rounds.known_to(home, parent)
+    known = {entry.video for entry in manifest.entries if entry in by_parent}
     videos = table["video"].to_pylist()
     old = np.flatnonzero([video in known for video in videos])
     new = np.flatnonzero([video not in known for video in videos])

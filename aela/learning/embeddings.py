@@ -5,11 +5,12 @@ beside the things in the frames, are as many as the encoder makes of a video.
 
 A checkpoint that goes on from a parent need not embed all of memory anew: what it has not embedded
 yet, it takes over from the parent, in whose space its own embeddings lie. One small file beside the
-tables says of which videos.
+tables says of which videos. That is settled once: what trains and speaks by a checkpoint finds the
+same embeddings whenever it looks.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -53,13 +54,19 @@ def refresh(
         progress: told each video and its number of rows.
         parent: the checkpoint whose embeddings are taken over, where it has any.
         most: rows to embed anew of what could be taken over, those that have been taken over for
-            the most rounds first; None for all.
+            the most rounds first; None for all. What was taken over already stays so unless None.
     """
     new = 0
     inherited = _taken_over(home, parent, sense) if parent else {}
+    before = _taken_over(home, checkpoint, sense)
+    taken: dict[str, TakenOver] = {}
     could_be_taken: list[tuple[TakenOver, Entry]] = []
     for entry in manifest.entries:
         if not _rows(entry, sense) or _is_of(home, checkpoint, entry, sense):
+            continue
+        settled = before.get(entry.video) if most is not None else None
+        if settled and settled.content == entry.content:
+            taken[entry.video] = settled
             continue
         source = inherited.get(entry.video)
         if source is None and parent and _is_of(home, parent, entry, sense):
@@ -68,7 +75,6 @@ def refresh(
             could_be_taken.append((source, entry))
         else:
             new += _embed(home, checkpoint, entry, sense, embed, progress)
-    taken: dict[str, TakenOver] = {}
     left = math.inf if most is None else most
     for source, entry in sorted(could_be_taken, key=lambda item: -item[0].rounds):
         if _rows(entry, sense) <= left:
@@ -76,7 +82,7 @@ def refresh(
             new, left = new + embedded, left - embedded
         else:
             taken[entry.video] = source._replace(rounds=source.rounds + 1)
-    if taken != _taken_over(home, checkpoint, sense):
+    if taken != before:
         path = home.taken_over(checkpoint)
         kinds = read_json(path) if path.exists() else {}
         write_json(path, {**kinds, _kind(sense): taken})
@@ -117,15 +123,20 @@ def write(
 
 def read(home: Home, checkpoint: str, video: str, sense: Sense = "frame") -> np.ndarray:
     """float32 [rows, d] of one video, in the order of its memory rows."""
-    return _read(_path(home, _source(home, checkpoint, video, sense), video, sense))
+    taken = _taken_over(home, checkpoint, sense)
+    source = _whose(taken, video, checkpoint)
+    return _read(_path(home, source, video, sense))
 
 
-def find(home: Home, checkpoint: str, entry: Entry, sense: Sense = "frame") -> np.ndarray | None:
-    """The same of one entry of a manifest; None where its rows were never embedded."""
-    source = _source(home, checkpoint, entry.video, sense)
-    if not _is_of(home, source, entry, sense):
-        return None
-    return _read(_path(home, source, entry.video, sense))
+def find(
+    home: Home, checkpoint: str, entries: Iterable[Entry], sense: Sense = "frame"
+) -> Iterator[np.ndarray | None]:
+    """The same of each entry of a manifest; None where its rows were never embedded."""
+    taken = _taken_over(home, checkpoint, sense)
+    for entry in entries:
+        source = _whose(taken, entry.video, checkpoint)
+        there = _is_of(home, source, entry, sense)
+        yield _read(_path(home, source, entry.video, sense)) if there else None
 
 
 def _read(path: UPath) -> np.ndarray:
@@ -147,7 +158,7 @@ def gather(
     for entry in manifest.entries:
         manifests.check(home, entry)
         if _rows(entry, sense):
-            source = taken[entry.video].checkpoint if entry.video in taken else checkpoint
+            source = _whose(taken, entry.video, checkpoint)
             parts.append(_read(_path(home, source, entry.video, sense)))
             offsets[entry.video] = row
             row += len(parts[-1])
@@ -174,17 +185,16 @@ def _kind(sense: Sense) -> str:
     return "ground" if sense == "ground" else "memory"
 
 
-def _source(home: Home, checkpoint: str, video: str, sense: Sense) -> str:
-    """The checkpoint whose embeddings of a video stand for those of another."""
-    taken = _taken_over(home, checkpoint, sense)
-    return taken[video].checkpoint if video in taken else checkpoint
-
-
 def _taken_over(home: Home, checkpoint: str, sense: Sense) -> dict[str, TakenOver]:
+    """By video, whose embeddings stand for those of a checkpoint."""
     path = home.taken_over(checkpoint)
     if not path.exists():
         return {}
     return {v: TakenOver(*source) for v, source in read_json(path).get(_kind(sense), {}).items()}
+
+
+def _whose(taken: dict[str, TakenOver], video: str, checkpoint: str) -> str:
+    return taken[video].checkpoint if video in taken else checkpoint
 
 
 def _is_of(home: Home, checkpoint: str, entry: Entry, sense: Sense) -> bool:

@@ -76,6 +76,7 @@ class Speaking:
 
     image_encoder: str
     word_autoencoder: str
+    associator: str
     manifest: Manifest
 
 
@@ -84,7 +85,8 @@ class Known:
     """All that the schedule goes by.
 
     Attributes:
-        memory: of now.
+        memory: of now. left_out: what is on disk and beyond its bounds; it counts neither as new
+            nor as gone.
         landed: when each of its videos was dropped, seconds since 1970.
         arriving: how many videos to learn from are still being taken in.
         current: checkpoints by model; learned: what each was trained on.
@@ -100,6 +102,7 @@ class Known:
     learned: Mapping[str, Manifest] = field(default_factory=dict)
     speaking: Speaking | None = None
     withdrawn: bool = False
+    left_out: frozenset[Entry] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ def _sense(model: str, known: Known, conditions: Conditions, now_s: float) -> Tr
     if current and not new:
         if sound(current.card):
             return f"It has learned from all {held} {rows} of {_videos(memory.entries)}."
-        return _because(training, "Its last training did not pass its checks.")
+        return _repeated(training)
     waited_s = now_s - min((known.landed.get(entry.video, 0.0) for entry in new), default=0.0)
     if known.arriving and waited_s < conditions.gather_s:
         return (
@@ -198,7 +201,7 @@ def _words(known: Known) -> Training | str:
     if words and words.card.inputs.get("mel_autoencoder") == mel.sha:
         if sound(words.card):
             return f"It has learned from the {manifest.clips} clips that the mel_autoencoder has."
-        return _because(training, "Its last training did not pass its checks.")
+        return _repeated(training)
     return _because(training, f"There is a new mel_autoencoder, of {manifest.clips} clips.")
 
 
@@ -215,16 +218,19 @@ def _association(known: Known, coming: Collection[str]) -> Training | str:
     if not any(entry.frames and entry.clips for entry in shared.entries):
         return "Sight and hearing have learned from no video together yet."
     inputs = {part: known.current[part].sha for part in parts}
-    current, speaking = known.current.get("associator"), known.speaking
-    training = Training("associator", shared, inputs, current.sha if current else None, "")
+    # It replaces what speaks: one that does not come to speak leaves the same work to be done.
+    speaking = known.speaking
+    replaces = speaking.associator if speaking else None
+    training = Training("associator", shared, inputs, replaces, "")
     if speaking is None:
         return _because(training, f"Sight and hearing share {_videos(shared.entries)}.")
-    joined = (speaking.image_encoder, speaking.word_autoencoder, speaking.manifest)
-    if joined == (*inputs.values(), shared):
-        return f"The current generation joins all {_videos(shared.entries)}."
     spoken = set(speaking.manifest.entries)
     new = [entry for entry in shared.entries if entry not in spoken]
-    if spoken <= set(known.memory.entries):  # What leans on forgotten videos is always replaced.
+    all_there = spoken <= known.left_out.union(known.memory.entries)
+    joined = (speaking.image_encoder, speaking.word_autoencoder)
+    if joined == tuple(inputs.values()) and all_there and not new:
+        return f"The current generation joins all {_videos(shared.entries)}."
+    if all_there:  # What leans on forgotten videos is always replaced.
         if known.withdrawn:
             return (
                 "What sight and hearing share was joined in a generation that was refused or "
@@ -244,11 +250,19 @@ def _difference(model: str, known: Known) -> tuple[list[Entry], list[Entry]]:
     there = {entry for entry in known.memory.entries if getattr(entry, rows)}
     learned = known.learned.get(model, Manifest(())).entries
     held = {entry for entry in learned if getattr(entry, rows)}
-    return sorted(there - held, key=_name), sorted(held - there, key=_name)
+    return sorted(there - held, key=_name), sorted(held - there - known.left_out, key=_name)
 
 
 def _name(entry: Entry) -> str:
     return entry.video
+
+
+def _repeated(training: Training) -> Training:
+    """Of what did not pass its checks. It replaces nothing: else each result that fails would make
+    new work of the next try, without end where results differ, as on other devices than a CPU.
+    """
+    why = "Its last training did not pass its checks."
+    return Training(training.model, training.manifest, training.inputs, None, why)
 
 
 def _because(training: Training, why: str) -> Training:

@@ -53,22 +53,29 @@ class Manifest:
         return sum(entry.clips for entry in self.entries)
 
 
-def of_now(home: Home) -> Manifest:
-    """The manifest of everything that memory holds of `learn` videos now.
+def remembered(home: Home) -> Manifest:
+    """The manifest of everything that lies on disk of `learn` videos now.
 
-    Only what is new in memory is read for it (`aela.memory.catalogue`). Where memory is bounded, it
-    names what is kept (`aela.memory.bounded`).
+    Only what is new in memory is read for it (`aela.memory.catalogue`).
     """
-    entries = [
-        Entry(e.video, e.content, e.frames, e.clips) for e in store.remembered(home, role="learn")
-    ]
+    found = store.remembered(home, role="learn")
+    return Manifest(tuple(Entry(e.video, e.content, e.frames, e.clips) for e in found))
+
+
+def within_bounds(home: Home, everything: Manifest) -> Manifest:
+    """What of it is kept where memory is bounded (`aela.memory.bounded`); else all."""
     frames, clips = bounded.bounds()
-    if min(frames, clips) < math.inf:
-        of = {entry.video: entry for entry in entries}
-        order = [v.video for v in reversed(videos.known(home, "learn")) if v.video in of]
-        kept = bounded.kept([of[video] for video in order], frames, clips)
-        entries = sorted(kept, key=lambda entry: entry.video)
-    return Manifest(tuple(entries))
+    if min(frames, clips) == math.inf:
+        return everything
+    of = {entry.video: entry for entry in everything.entries}
+    order = [v.video for v in reversed(videos.known(home, "learn")) if v.video in of]
+    kept = bounded.kept([of[video] for video in order], frames, clips)
+    return Manifest(tuple(sorted(kept, key=lambda entry: entry.video)))
+
+
+def of_now(home: Home) -> Manifest:
+    """The manifest of everything that memory holds of `learn` videos now, within its bounds."""
+    return within_bounds(home, remembered(home))
 
 
 def take(home: Home) -> Manifest:

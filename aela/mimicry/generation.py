@@ -139,8 +139,9 @@ def roll_back(home: Home, to: Generation | None = None) -> Generation:
             f"The generation {to.sha[:12]} learned from {gone}, forgotten since; name one that "
             "did not, or let it learn again."
         )
-    publish(home, to, f"Rolled back from {leaving.sha[:12]}.")
+    # First the withdrawal: killed in between, what leaves must not be asked for and published anew.
     _add(home, leaving.sha, "withdrawn", f"Rolled back to {to.sha[:12]}.")
+    publish(home, to, f"Rolled back from {leaving.sha[:12]}.")
     return to
 
 

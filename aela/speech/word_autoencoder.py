@@ -163,7 +163,8 @@ def _codes_before(home: Home, parent: Checkpoint | None, learned: Lesson, size: 
     codes = torch.zeros(len(learned.words), size)
     if parent is None:
         return codes
-    of = {entry: embeddings.find(home, parent.sha, entry, "clip") for entry, _ in learned.places}
+    entries = list(dict.fromkeys(entry for entry, _ in learned.places))
+    of = dict(zip(entries, embeddings.find(home, parent.sha, entries, "clip"), strict=True))
     for number, (entry, clip) in enumerate(learned.places, start=learned.new):
         if (known := of[entry]) is not None:
             codes[number] = torch.from_numpy(known[clip])

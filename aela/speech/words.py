@@ -104,15 +104,15 @@ def lesson(
     old = [(e, clip) for e in manifest.entries if e in known for clip in range(e.clips)]
     drawn = [old[number] for number in rounds.replayed(len(old), most, rng)]
     for entry, group in itertools.groupby(drawn, key=lambda place: place[0]):
-        of_entry = list(_words(home, entry))
-        words += [of_entry[clip] for _, clip in group]
+        words += _words(home, entry, [clip for _, clip in group])
     if len(words) < 2:
         raise EmptyMemory("There are no two words to learn from; record some more.")
     chances = rounds.balanced(np.arange(new), np.arange(new, len(words)))
     return Lesson(words, chances, new, drawn)
 
 
-def _words(home: Home, entry: Entry) -> Iterator[Word]:
+def _words(home: Home, entry: Entry, some: list[int] | None = None) -> Iterator[Word]:
+    """The words of one video: all, or those of some of its clips, by number."""
     for video, clips in rows(home, Manifest((entry,)), "clip", COLUMNS):
-        for clip in clips.to_pylist():
+        for clip in (clips if some is None else clips.take(some)).to_pylist():
             yield _word(video, clip)

@@ -158,6 +158,8 @@ def _load(
     new = [entry for entry in manifest.entries if entry not in known]
     old = [entry for entry in manifest.entries if entry in known]
     drawn = [*_drawn(new, settings.frames_most, random), *_drawn(old, settings.replayed, random)]
+    again = [entry for entry, _ in drawn if entry in known]
+    parents = embeddings.find(home, parent.sha, again) if parent else iter(())
     wanted, videos, times, before = [], [], [], []
     for number, (entry, rows) in enumerate(drawn):
         look = partial(_look, home, entry.video, settings)
@@ -166,9 +168,7 @@ def _load(
         manifests.check(home, entry)
         table = store.read_frames(home, entry.video, ["time_s"])
         times.append(torch.tensor(table["time_s"].to_numpy()[rows]))
-        said = None
-        if parent and entry in known:
-            said = embeddings.find(home, parent.sha, entry)
+        said = next(parents) if entry in known else None
         nothing = torch.zeros(len(rows), settings.embedding)
         before.append(nothing if said is None else torch.from_numpy(said[rows]))
     said = torch.cat(before)
@@ -368,7 +368,7 @@ class Training:
             self.network(middle(part.float() / 255, 1.0, self.settings.input_px).to(self.device))
             for part in _parts(self.frames.pictures[rows.numpy()])
         ]
-        self.prototypes.vectors.copy_(torch.cat(seen))
+        self.prototypes.vectors[: len(rows)].copy_(torch.cat(seen))
 
 
 def _learn(

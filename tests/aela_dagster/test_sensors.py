@@ -250,6 +250,24 @@ def test_each_generation_watches_everything_once_newest_first_in_one_run(
     assert json.loads(request.tags["aela/videos"]) == watched[::-1]
 
 
+def test_a_run_that_watches_is_asked_for_under_a_new_key_though_others_were_deleted(
+    home: Home, instance: dg.DagsterInstance
+):
+    _remember(home, "cup", "learn")
+    generation = _learn(home)
+    watched = [_remember(home, f"test{number}", "watch") for number in range(4)]
+    keys = []
+    for video in watched[:0:-1]:
+        [request] = _tick(watching, instance)
+        keys.append(request.run_key)
+        _run(instance, request, "watch", DagsterRunStatus.SUCCESS)
+        write_bytes(home.predictions(video, generation.sha), b"")
+    assert len(set(keys)) == 3
+    instance.delete_run(instance.get_runs()[-1].run_id)  # As forgetting a video does.
+    [request] = _tick(watching, instance)
+    assert request.run_key not in keys
+
+
 def test_what_cannot_be_watched_is_set_aside_and_holds_up_nothing(
     home: Home, instance: dg.DagsterInstance, at_once: None
 ):

@@ -28,6 +28,7 @@ from aela.learning.checkpoints import TRAINED, Card, Checkpoint
 from aela.learning.loop import Budget, run
 from aela.memory import manifest as manifests
 from aela.memory.forget import forget
+from aela.memory.manifest import Manifest
 from aela.speech.mel_autoencoder import train_mel_autoencoder
 from aela.speech.settings import QUICK_MEL, QUICK_WORD
 from aela.speech.word_autoencoder import train_word_autoencoder
@@ -141,6 +142,21 @@ def test_a_training_killed_again_and_again_ends_with_the_same_weights(
     assert again.card.metrics["steps"] == STEPS
     assert again.card.curve[0] == whole.card.curve[0]
     assert unfinished(life.home, model) == []
+
+
+def test_a_killed_round_ends_with_the_same_weights(life: Life, trains: dict[str, Train]):
+    home, train = life.home, trains["image_encoder"]
+    known = Manifest(manifests.of_now(home).entries[:7])  # What is new has batches of its own.
+    manifests.write(home, known)
+    parent = train_image_encoder(home, known, SEE, seed=0)
+    for entry in known.entries:
+        values = embeddings.unit(np.random.default_rng(0).normal(size=(3, 64)))
+        embeddings.write(home, parent.sha, entry.video, entry.content, values)
+    whole = train(seed=1, parent=parent)
+    killed(train, 7, parent=parent)
+    assert unfinished(home, "image_encoder")
+    assert train(seed=1, parent=parent).sha == whole.sha
+    assert "last_moved" in whole.card.metrics  # It was held near what the parent says.
 
 
 @pytest.mark.parametrize("step", [2, 5, 13])  # It collapses in the fourth and begins again.

@@ -86,5 +86,19 @@ def test_what_was_captured_anew_is_not_taken_over(life: Life) -> None:
     changed = Manifest((type(first)(first.video, "other rows", 3, 2), *others))
     refreshed(home, "one", manifest, 1.0)
     assert refreshed(home, "two", changed, 2.0, parent="one", most=0) == 3
-    assert embeddings.find(home, "two", first) is None
-    assert embeddings.find(home, "two", others[0]) is not None
+    gone, *there = embeddings.find(home, "two", [first, *others])
+    assert gone is None and len(there) == len(others)
+    assert all(values is not None for values in there)
+
+
+def test_what_speaks_by_a_checkpoint_finds_the_same_embeddings_whenever_it_is_asked_again(
+    home: Home,
+) -> None:
+    for name in "abcd":
+        remember(home, name, "learn")
+    manifest = manifests.take(home)
+    refreshed(home, "one", manifest, 1.0)
+    assert refreshed(home, "two", manifest, 2.0, parent="one", most=6) == 6
+    settled = by(home, "two", manifest)
+    assert refreshed(home, "two", manifest, 2.0, parent="one", most=6) == 0
+    assert by(home, "two", manifest) == settled and set(settled) == {1.0, 2.0}

@@ -35,7 +35,7 @@ def known(
 
 
 def speaking(of: Known, entries: list[Entry], image_encoder: str = "ima") -> Known:
-    return replace(of, speaking=Speaking(image_encoder, "wor", Manifest(tuple(entries))))
+    return replace(of, speaking=Speaking(image_encoder, "wor", "ass", Manifest(tuple(entries))))
 
 
 def asked(model: str, of: Known, conditions: Conditions = AT_ONCE, **more: float) -> Training:
@@ -118,6 +118,30 @@ def test_nothing_builds_on_a_model_that_failed_its_checks_which_is_trained_again
         bad = replace(of, current={**of.current, model: Checkpoint(model[:3], card)})
         assert f"{model} that passes its checks" in waits(builds_on_it, bad)
         assert "did not pass" in asked(model, bad).why
+        # However often that goes wrong, it is the same work, and so it is set aside in the end.
+        worse = replace(of, current={**of.current, model: Checkpoint("another", card)})
+        assert asked(model, worse).key == asked(model, bad).key
+
+
+def test_an_associator_that_does_not_come_to_speak_leaves_the_same_work_to_be_done():
+    of = speaking(known([CUP, PEN], [CUP, PEN], [CUP, PEN]), [CUP])
+    mute = Checkpoint("mute", Card("associator", {}, 0, "shared"))
+    tried = replace(of, current={**of.current, "associator": mute})
+    assert asked("associator", tried).key == asked("associator", of).key
+    assert asked("associator", of).replaces == "ass"
+
+
+def test_what_a_bounded_memory_leaves_out_is_neither_new_nor_gone():
+    within = known([PEN], [CUP, PEN], [CUP, PEN])
+    assert "gone" in asked("image_encoder", within).why
+    of = replace(within, left_out=frozenset([CUP]))
+    for model in ("image_encoder", "mel_autoencoder"):
+        assert "It has learned from all" in waits(model, of)
+    assert "joins all 1 video" in waits("associator", speaking(of, [CUP, PEN]))
+    # While sight learns from what came in its place, what both know is joined.
+    later = replace(known([PEN, KEY], [CUP, PEN], [CUP, PEN]), left_out=frozenset([CUP]))
+    assert asked("image_encoder", later).manifest.entries == (PEN, KEY)
+    assert asked("associator", speaking(later, [CUP])).manifest.entries == (PEN,)
 
 
 def test_the_associator_joins_what_sight_and_hearing_share():

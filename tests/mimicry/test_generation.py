@@ -150,6 +150,23 @@ def test_a_publishing_that_was_killed_half_way_is_published(home: Home, monkeypa
     assert [event.state for event in generations.history(home, FIRST.sha)] == ["published"]
 
 
+def test_a_rollback_that_was_killed_half_way_can_be_made_again(life: Life, monkeypatch):
+    home, second = life.home, replace(life.generation, threshold=0.4, parent=life.generation.sha)
+    generations.publish(home, second)
+    with monkeypatch.context() as patch:
+        patch.setattr(generations, "write_bytes", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            generations.roll_back(home)
+    # Nothing asks for the one that was left: whoever was to speak, it is not to be made anew.
+    assert generations.state(home, second) == "withdrawn" and speaks(home) == second.sha
+    assert generations.roll_back(home).sha == life.generation.sha == speaks(home)
+    assert generations.state(home, second) == "withdrawn"
+
+
+def _killed(path: Any, data: bytes) -> None:
+    raise KeyboardInterrupt
+
+
 def _killed_at_history(path: Any, value: Any) -> None:
     if "history" in str(path):
         raise KeyboardInterrupt

@@ -11,6 +11,7 @@ from aela.learning.checkpoints import Checkpoint, UnknownCheckpoint
 from aela.learning.loop import Budget, Progress
 from aela.memory import manifest, store
 from aela.memory.manifest import EmptyMemory, Manifest
+from aela.memory.store import from_flac
 from aela.memory.videos import Video
 from aela.speech.likeness import likeness
 from aela.speech.mel import HOP_S, log_mel
@@ -26,7 +27,7 @@ from aela.speech.settings import (
 from aela.speech.speech import Speech, load_speech
 from aela.speech.voice import to_sound
 from aela.speech.word_autoencoder import train_word_autoencoder
-from aela.speech.words import remembered_words
+from aela.speech.words import lesson, remembered_words
 from aela.storage import Home, write_json
 
 # Words as sequences of vowels: formants in Hz.
@@ -255,6 +256,23 @@ def test_training_goes_on_from_a_parent(
     assert more.card.parent == word.sha
     start = reports[0].losses["reconstruction"]
     assert start < 0.7 * word.card.metrics["first_reconstruction"]
+
+
+def test_of_what_is_old_only_the_words_that_are_drawn_are_listened_to(
+    home: Home, memory: Manifest, word: Checkpoint, monkeypatch: pytest.MonkeyPatch
+):
+    heard = remembered_words(home, memory)
+    entries = [(entry, clip) for entry in memory.entries for clip in range(entry.clips)]
+    listened = []
+    monkeypatch.setattr(
+        "aela.speech.words.from_flac", lambda flac: listened.append(flac) or from_flac(flac)
+    )
+    learned = lesson(home, memory, word, 3, np.random.default_rng(0))
+    assert len(listened) == len(learned.words) == len(learned.places) == 3 < len(heard)
+    for one, place in zip(learned.words, learned.places, strict=True):
+        before = heard[entries.index(place)]
+        assert (one.video, one.start_s) == (before.video, before.start_s)
+        assert np.array_equal(one.features, before.features)
 
 
 def test_article_preset_codes_each_second_on_its_own(home: Home, memory: Manifest):

@@ -143,6 +143,9 @@ def test_training_goes_on_from_a_parent(home: Home) -> None:
     )
     assert (after - before).abs().max() < 1e-3 < (elsewhere - before).abs().max()
     assert len(load_image_encoder(home, child.sha).embed(frames)) == len(frames)
+    many = dataclasses.replace(SMALL, prototypes=manifest.frames + 5)
+    grown = train_image_encoder(home, manifest, many, seed=0, parent=parent)
+    assert grown.card.metrics["prototypes"] == manifest.frames + 5
     other = dataclasses.replace(SMALL, described_by="last stage")
     with pytest.raises(ValueError, match=r"has another network .* without a parent\.$"):
         train_image_encoder(home, manifest, other, seed=0, parent=parent)
