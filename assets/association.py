@@ -40,8 +40,7 @@ def pairs(
     memory: Memory,
     checkpoints: Checkpoints,
 ) -> dg.MaterializeResult:
-    seen, heard = _joined(context, checkpoints)
-    manifest = _common(context, checkpoints, seen, heard)
+    seen, heard, manifest = _joined(context, checkpoints)
     window_s = compute.settings.associator.window_s
     sha = make_pairs(memory.home, manifest, seen, heard, window_s)
     table = read_pairs(memory.home, sha)
@@ -72,8 +71,7 @@ def associator(
     memory: Memory,
     checkpoints: Checkpoints,
 ) -> dg.MaterializeResult:
-    seen, heard = _joined(context, checkpoints)
-    manifest = _common(context, checkpoints, seen, heard)
+    seen, heard, manifest = _joined(context, checkpoints)
     return train(context, compute, memory, "associator", manifest.sha, seen, heard)
 
 
@@ -178,10 +176,11 @@ def _agrees(verdict: "Verdict") -> dg.AssetCheckResult:
 
 def _joined(
     context: dg.AssetExecutionContext, checkpoints: Checkpoints
-) -> tuple[Checkpoint, Checkpoint]:
-    """The image encoder and the word autoencoder that are joined."""
+) -> tuple[Checkpoint, Checkpoint, Manifest]:
+    """The image encoder and the word autoencoder that are joined, and on what memory."""
     seen = asked_for(context, checkpoints, "image_encoder")
-    return seen, asked_for(context, checkpoints, "word_autoencoder")
+    heard = asked_for(context, checkpoints, "word_autoencoder")
+    return seen, heard, _common(context, checkpoints, seen, heard)
 
 
 def _common(
