@@ -146,6 +146,9 @@ class Home:
     def predictions(self, video: str, generation: str) -> UPath:
         return self.all_predictions / video / f"{generation}.parquet"
 
+    def spoken_video(self, video: str, generation: str) -> UPath:
+        return self.predictions(video, generation).with_suffix(".mp4")
+
     def evaluation(self, generation: str) -> UPath:
         return self.root / "evaluation" / generation
 

@@ -137,18 +137,27 @@ def learn(
 def watch(
     videos: Videos,
     home: HomeOption = None,
+    volume: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the recorded sound that stays in the spoken video: 0 for none, 1 for "
+            "all; AELA_ORIGINAL_VOLUME or 0.3 without it.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
     preset: PresetOption = "aela1",
     device: DeviceOption = "auto",
 ) -> None:
     """Look at videos and say what is seen; nothing is learned from them.
 
-    Example: `aela watch afternoon.mp4`
+    Example: `aela watch afternoon.mp4 --volume 0`
     """
     from aela_dagster import stages
 
     runner = Runner.at(Home.at(home), preset=preset, device=device)
     watched = stages.ingest(console, runner, stages.files(videos), "watch")
-    stages.watch(console, runner, watched)
+    stages.watch(console, runner, watched, original_volume=volume)
 
 
 @app.command()

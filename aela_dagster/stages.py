@@ -93,10 +93,18 @@ def learn(console: Console, runner: Runner) -> None:
     )
 
 
-def watch(console: Console, runner: Runner, videos: list[str], *, table: bool = True) -> None:
+def watch(
+    console: Console,
+    runner: Runner,
+    videos: list[str],
+    *,
+    original_volume: float | None = None,
+    table: bool = True,
+) -> None:
     """Have the current generation look at ingested videos, and print what it said.
 
     Args:
+        original_volume: share of their own sound that stays in the spoken videos.
         table: print every answer, not only where to find them.
 
     Raises:
@@ -107,7 +115,7 @@ def watch(console: Console, runner: Runner, videos: list[str], *, table: bool = 
     failure = None
     with console.status(f"Watching {len(videos)} videos …"):
         try:
-            runner.watch(videos)
+            runner.watch(videos, original_volume)
         except RunFailed as error:
             failure = error
     for video in videos:

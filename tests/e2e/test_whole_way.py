@@ -195,7 +195,7 @@ def test_the_spoken_video_and_the_report_are_there(lived):
     home, _, _ = lived
     generation = generations.required(home)
     [entry] = store.remembered(home, "watch")
-    spoken = home.predictions(entry.video, generation.sha).with_suffix(".mp4")
+    spoken = home.spoken_video(entry.video, generation.sha)
     assert spoken.stat().st_size > 10_000
     report = home.evaluation(generation.sha) / "report.html"
     assert "<html" in report.read_text()
