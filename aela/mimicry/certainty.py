@@ -12,8 +12,8 @@ def certainty(confidence: float, novelty: float, threshold: float) -> Certainty:
     """How sure an answer is.
 
     It is "silent" where what is seen is too new, with a `novelty` above the threshold. It is
-    "unsure" where it speaks, but what is seen is nearly too new, above UNSURE_FROM of the threshold,
-    or the word that comes to mind is like none remembered, with a `confidence` below SURE.
+    "unsure" where it speaks, but what is seen is nearly too new, above UNSURE_FROM of the
+    threshold, or the word that comes to mind is like none remembered, by a `confidence` below SURE.
 
     Args:
         confidence, novelty: of a prediction, 0 to 1; threshold: of its generation.
