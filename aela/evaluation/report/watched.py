@@ -1,0 +1,80 @@
+"""What it says: look by look, what was in view and what it answered."""
+
+from dataclasses import dataclass
+
+from aela.evaluation import page
+from aela.evaluation.pictures import evenly
+from aela.evaluation.report.silence import Glance
+from aela.mimicry.certainty import Certainty
+
+MOST_BARS = 300  # in a strip
+HEIGHT = 40  # of a strip
+
+
+@dataclass(frozen=True)
+class WatchedVideo:
+    """Of one video, all `answers` (time in s, answer, confidence) and some glances."""
+
+    video: str
+    answers: list[tuple[float, Certainty, float]]
+    glances: list[Glance]
+
+
+def said(watched: list[WatchedVideo], unshown: int) -> str:
+    """The section; `unshown` videos more were watched."""
+    if not watched:
+        return ""
+    parts = [
+        page.how(
+            "Each row is one look at the video: what was in view, whether the system spoke and how "
+            "sure it was, and the remembered moment it leaned on. In the strip above the rows, "
+            "time runs from left to right; green is speech, amber speech of which it is unsure, "
+            "higher is surer, and grey is silence."
+        )
+    ]
+    for i, video in enumerate(watched):
+        left_out = len(video.answers) - len(video.glances)
+        more = f"<p>{left_out:,} more looks are not shown.</p>" if left_out else ""
+        spoken = sum(answer != "silent" for _, answer, _ in video.answers)
+        parts.append(
+            f"<details{' open' if i == 0 else ''}><summary>{page.text(video.video)}: {spoken:,} "
+            f"answers to {len(video.answers):,} looks</summary>{_strip(video.answers)}"
+            f'<ol class="glances">{"".join(_glance(glance) for glance in video.glances)}</ol>'
+            f"{more}</details>"
+        )
+    if unshown:
+        parts.append(f"<p>{unshown:,} more watched videos are not shown.</p>")
+    return "".join(parts)
+
+
+def _strip(answers: list[tuple[float, Certainty, float]]) -> str:
+    """Said and silent over time, as a drawing that scales with the page."""
+    if not answers:
+        return ""
+    end_s = max(time_s for time_s, _, _ in answers) + 1
+    shown = [answers[row] for row in evenly(len(answers), MOST_BARS)]
+    width = 900 / max(len(shown), 1)
+    bars = []
+    for time_s, answer, confidence in shown:
+        height = 4 if answer == "silent" else HEIGHT * min(max(confidence, 0.15), 1.0)
+        bars.append(
+            f'<rect class="{answer}" x="{time_s / end_s * 1000:.1f}" width="{width:.1f}" '
+            f'y="{HEIGHT - height:.1f}" height="{height:.1f}"/>'
+        )
+    return (
+        f'<svg class="strip" viewBox="0 0 1000 {HEIGHT}" preserveAspectRatio="none" role="img" '
+        f'aria-label="Speech over time, 0 to {end_s:.0f} seconds">{"".join(bars)}</svg>'
+    )
+
+
+def _glance(glance: Glance) -> str:
+    name = {"said": "says", "unsure": "says, unsure", "silent": "silent"}[glance.answer]
+    state = f'<b class="{glance.answer}">{name}</b>'
+    memory = page.picture(glance.remembered_picture, f"remembered: {glance.remembered}")
+    return (
+        f"<li><time>{glance.time_s:.1f} s</time>{page.picture(glance.picture, 'in view')}"
+        f"<div>{state} {page.play(glance.sound, 'play')}<br>"
+        f'<meter min="0" max="1" value="{glance.confidence:.2f}" aria-label="sure"></meter> '
+        f"<small>sure {glance.confidence:.2f}, novel {glance.novelty:.2f}</small><br>"
+        f"<small>{page.text(glance.remembered)}</small></div>{memory}</li>"
+    )
