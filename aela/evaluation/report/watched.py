@@ -7,6 +7,7 @@ from aela.evaluation.pictures import evenly
 from aela.evaluation.report.silence import Glance
 from aela.mimicry.certainty import Certainty
 
+FIRST = 4  # videos that are not behind a line "more videos"
 MOST_BARS = 300  # in a strip
 HEIGHT = 40  # of a strip
 
@@ -32,19 +33,25 @@ def said(watched: list[WatchedVideo], unshown: int) -> str:
             "higher is surer, and grey is silence."
         )
     ]
-    for i, video in enumerate(watched):
-        left_out = len(video.answers) - len(video.glances)
-        more = f"<p>{left_out:,} more looks are not shown.</p>" if left_out else ""
-        spoken = sum(answer != "silent" for _, answer, _ in video.answers)
-        parts.append(
-            f"<details{' open' if i == 0 else ''}><summary>{page.text(video.video)}: {spoken:,} "
-            f"answers to {len(video.answers):,} looks</summary>{_strip(video.answers)}"
-            f'<ol class="glances">{"".join(_glance(glance) for glance in video.glances)}</ol>'
-            f"{more}</details>"
-        )
+    parts += [_video(video, number == 0) for number, video in enumerate(watched[:FIRST])]
+    if more := watched[FIRST:]:
+        others = "".join(_video(video) for video in more)
+        parts.append(f"<details><summary>{len(more):,} more videos</summary>{others}</details>")
     if unshown:
         parts.append(f"<p>{unshown:,} more watched videos are not shown.</p>")
     return "".join(parts)
+
+
+def _video(video: WatchedVideo, is_open: bool = False) -> str:
+    left_out = len(video.answers) - len(video.glances)
+    more = f"<p>{left_out:,} more looks are not shown.</p>" if left_out else ""
+    spoken = sum(answer != "silent" for _, answer, _ in video.answers)
+    return (
+        f"<details{' open' if is_open else ''}><summary>{page.text(video.video)}: {spoken:,} "
+        f"answers to {len(video.answers):,} looks</summary>{_strip(video.answers)}"
+        f'<ol class="glances">{"".join(_glance(glance) for glance in video.glances)}</ol>'
+        f"{more}</details>"
+    )
 
 
 def _strip(answers: list[tuple[float, Certainty, float]]) -> str:
