@@ -152,6 +152,9 @@ class Home:
     def evaluation(self, generation: str) -> UPath:
         return self.root / "evaluation" / generation
 
+    def report(self, generation: str) -> UPath:
+        return self.evaluation(generation) / "report.html"
+
     def relative(self, path: UPath) -> str:
         """`path` as it is written into tables: relative to the home, with forward slashes."""
         return path.relative_to(self.root).as_posix()

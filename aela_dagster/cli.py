@@ -282,6 +282,29 @@ def trace(
 
 
 @app.command()
+def report(
+    home: HomeOption = None,
+    preset: PresetOption = "aela1",
+    effort: EffortOption = 1.0,
+    device: DeviceOption = "auto",
+    look: Annotated[bool, typer.Option("--open", help="Open the report, too.")] = False,
+) -> None:
+    """Measure the generation that speaks and write its report: one HTML file, for any browser.
+
+    `aela up` does it by itself when there is nothing to learn or watch. With labels,
+    `aela score` adds what they tell.
+
+    Example: `aela report --open`
+    """
+    from aela_dagster import stages
+
+    runner = Runner.at(Home.at(home), preset=preset, effort=effort, device=device, bars=True)
+    written = stages.report(console, runner)
+    if look:
+        typer.launch(str(written))
+
+
+@app.command()
 def reproduce(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint's hash, or the start of it.")],
     home: HomeOption = None,

@@ -164,7 +164,7 @@ def report_with_labels(
     from aela.evaluation.window import required_image_decoder
 
     generation = mimic.generation
-    report = home.evaluation(generation.sha) / "report.html"
+    report = home.report(generation.sha)
     if not report.exists() or "pictured" not in result:
         return None
     learned = result["learned"]

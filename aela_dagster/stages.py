@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from upath import UPath
 
 from aela.memory import store
 from aela.memory.videos import Role
@@ -136,6 +137,20 @@ def watch(
         )
     if failure:
         raise failure
+
+
+def report(console: Console, runner: Runner) -> UPath:
+    """Measure the generation that speaks and write its report; returns where it is.
+
+    Raises:
+        UnknownGeneration: nothing was learned yet.
+        RunFailed: a step failed.
+    """
+    generation = generations.required(runner.home)
+    runner.run("evaluate")
+    written = runner.home.report(generation.sha)
+    console.print(f"  [green]✓[/] report  {written}", highlight=False, soft_wrap=True)
+    return written
 
 
 def said(runner: Runner, video: str, generation: str) -> Table:

@@ -12,6 +12,7 @@ from aela.evaluation.forgetting import forgetting
 from aela.evaluation.moment_map import map_moments
 from aela.evaluation.pictures import evenly
 from aela.evaluation.report import Glance, Labelled, ReportData, WatchedVideo
+from aela.evaluation.report.watched import Answer
 from aela.evaluation.silence import most_novel, novelties
 from aela.evaluation.statistics import statistics
 from aela.evaluation.vocabulary import discover
@@ -107,7 +108,9 @@ def _watched(album: "_Album", looks: Looks) -> list[WatchedVideo]:
     share = min(1.0, MOST_GLANCES / max(1, sum(len(rows) for rows in looks.values())))
     watched = []
     for video, rows in looks.items():
-        answers = [(row["time_s"], album.certainty(row), row["confidence"]) for row in rows]
+        answers: list[Answer] = [
+            (row["time_s"], album.certainty(row), row["confidence"]) for row in rows
+        ]
         chosen = evenly(len(rows), max(1, round(share * len(rows))))
         glances = [album.glance(video, rows[number]) for number in chosen]
         watched.append(WatchedVideo(video, answers, glances))

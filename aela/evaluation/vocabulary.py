@@ -126,10 +126,10 @@ def _described(
     for number in range(1, min(of_clips.max(initial=0), MOST_WORDS) + 1):
         clips = np.flatnonzero(of_clips == number)
         middle = clips[typical[clips, number - 1].argmax()]
-        video, row = memory.clip_videos[middle], int(rows[middle])
+        video, row = str(memory.clip_videos[middle]), int(rows[middle])
         clip = store.read_row(home, video, "clip", row)
         [own_voice] = mimic.speak(memory.words[middle : middle + 1])
-        asked = [right[clip] for clip in clips if clip in right]
+        asked = [right[clip] for clip in clips.tolist() if clip in right]
         found.append(
             DiscoveredWord(
                 number,
@@ -163,7 +163,7 @@ def _moments(home: Home, mimic: Mimic) -> dict[int, int]:
 def _first_rows(videos: np.ndarray) -> dict[str, int]:
     """Where the rows of each video begin; videos follow each other."""
     found: dict[str, int] = {}
-    for row, video in enumerate(videos):
+    for row, video in enumerate(videos.tolist()):
         found.setdefault(video, row)
     return found
 

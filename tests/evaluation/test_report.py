@@ -27,6 +27,7 @@ from aela.evaluation.thresholds import Point
 from aela.evaluation.vocabulary import DiscoveredWord, Vocabulary
 from aela.evaluation.window import Heard, Seen, Window
 from aela.memory.store import Remembered
+from aela.mimicry.certainty import Certainty
 
 RATE = 44_100
 
@@ -70,7 +71,7 @@ def tone(hz, seconds=0.6):
     return (0.3 * np.sin(2 * np.pi * hz * np.arange(int(seconds * RATE)) / RATE)).astype("float32")
 
 
-def glance(i, answer="said"):
+def glance(i, answer: Certainty = "said"):
     sound = None if answer == "silent" else tone(700)
     return Glance(float(i), jpeg(), answer, 0.8, 0.1, "cat_a, 3.0 s", jpeg(), sound)
 

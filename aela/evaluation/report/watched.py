@@ -12,12 +12,16 @@ MOST_BARS = 300  # in a strip
 HEIGHT = 40  # of a strip
 
 
+Answer = tuple[float, Certainty, float]
+"""When it looked, in s, what it answered, and its confidence."""
+
+
 @dataclass(frozen=True)
 class WatchedVideo:
-    """Of one video, all `answers` (time in s, answer, confidence) and some glances."""
+    """Of one video, all answers and some glances."""
 
     video: str
-    answers: list[tuple[float, Certainty, float]]
+    answers: list[Answer]
     glances: list[Glance]
 
 
@@ -54,7 +58,7 @@ def _video(video: WatchedVideo, is_open: bool = False) -> str:
     )
 
 
-def _strip(answers: list[tuple[float, Certainty, float]]) -> str:
+def _strip(answers: list[Answer]) -> str:
     """Said and silent over time, as a drawing that scales with the page."""
     if not answers:
         return ""
