@@ -17,7 +17,7 @@ SAID, UNSURE, SILENT = (90, 200, 120), (230, 190, 80), (150, 150, 160)
 LOOKS: dict[Certainty, tuple[str, str, tuple[int, int, int]]] = {
     "said": ("says", "the word heard in", SAID),
     "unsure": ("says, unsure", "the word heard in", UNSURE),
-    "silent": ("silent, too new", "like nothing nearer than", SILENT),
+    "silent": ("silent, too new", "the nearest word is from", SILENT),
 }
 """Of each answer: what it is, what the remembered moment is to it, and its colour."""
 
@@ -72,7 +72,7 @@ class Captions:
         half = (width - margin - x) / 2
         top = margin + 2 * line
         bar = _Bars(draw, font, height)
-        bar.draw((x, top, half - margin), "sure", row["confidence"], SAID)
+        bar.draw((x, top, half - margin), "sure", row["confidence"], colour)
         bar.draw((x + half, top, half), "new", row["novelty"], colour, self.threshold)
 
     def _thumbnail(self, remembered: dict[str, Any], height: int) -> Image.Image:
