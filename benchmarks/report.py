@@ -117,7 +117,7 @@ def made_up(moments: int) -> ReportData:
             name: random.gamma(4, 0.2, moments)
             for name in ("length of words, s", "level", "above the noise", "sharpness")
         },
-        vocabulary=Vocabulary(found, 100, np.zeros(0, int), np.zeros((0, 0)), np.zeros(0)),
+        vocabulary=Vocabulary(found, 100, {}, np.zeros((0, 0)), np.zeros(0)),
         moments=[
             MappedMoment(
                 f"cup_a at {i}.0 s",

@@ -22,16 +22,17 @@ def lines(
     x_name: str,
     y_name: str,
     *,
+    x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
     dots: bool = False,
     marked: tuple[float, float, str] | None = None,
 ) -> str:
-    """One line for each series of points (x, y), rising in x.
+    """One line for each series of points (x, y).
 
     The axis is logarithmic where values differ much and are all above 0.
 
     Args:
-        y_range: what the axis spans at least; None for that of the values.
+        x_range, y_range: what the axes span at least; None for that of the values.
         dots: show each point, too. marked: x, y and text of a point to point at.
 
     Raises:
@@ -43,7 +44,8 @@ def lines(
     xs, ys = (np.array(values, float) for values in zip(*points, strict=True))
     logarithmic = y_range is None and ys.min() > 0 and ys.max() / ys.min() > LOGARITHMIC_FROM
     lowest, highest = y_range or (ys.min(), ys.max())
-    x_axis = _Axis(xs.min(), xs.max(), LEFT, WIDTH - RIGHT)
+    leftmost, rightmost = x_range or (xs.min(), xs.max())
+    x_axis = _Axis(min(leftmost, xs.min()), max(rightmost, xs.max()), LEFT, WIDTH - RIGHT)
     y_axis = _Axis(min(lowest, ys.min()), max(highest, ys.max()), HEIGHT - BOTTOM, TOP, logarithmic)
     drawn, names = [], []
     for number, (name, of) in enumerate(series.items()):
@@ -60,7 +62,8 @@ def lines(
     if marked:
         x, y = x_axis.at(marked[0]), y_axis.at(marked[1])
         drawn.append(f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="7"/>')
-        drawn.append(_text(x - 11, y + 18, marked[2], "end", "marked"))
+        side, anchor = (11, "start") if x < WIDTH / 2 else (-11, "end")
+        drawn.append(_text(x + side, y - 9, marked[2], anchor, "marked"))
     label = f"{y_name} over {x_name}: {', '.join(names)}"
     return _svg(HEIGHT, label, _grid(x_axis, y_axis, HEIGHT, x_name) + "".join(drawn)) + (
         _legend(names) if len(names) > 1 else ""
@@ -94,11 +97,16 @@ def histogram(values: np.ndarray, name: str) -> str:
 
 def lanes(values: Mapping[str, np.ndarray], x_name: str, mark: float, mark_name: str) -> str:
     """Distributions of values from 0 to 1 [n], one below the other, and a line across at `mark`."""
-    height = TOP + LANE * len(values) + BOTTOM
+    top = TOP + 14  # below the name of the mark
+    height = top + LANE * len(values) + BOTTOM
     x_axis = _Axis(0, 1, 12, WIDTH - RIGHT)
     body = [_x_ticks(x_axis, height, x_name)]
+    at = x_axis.at(mark)
+    body.append(
+        f'<line class="threshold" x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{height - BOTTOM}"/>'
+    )
     for number, (name, of) in enumerate(values.items()):
-        bottom = TOP + LANE * (number + 1)
+        bottom = top + LANE * (number + 1)
         counts, edges = np.histogram(np.clip(of, 0, 1), BINS, (0, 1))
         y_axis = _Axis(0, max(counts.max(), 1), bottom, bottom - LANE + 15)
         body.append(
@@ -107,11 +115,7 @@ def lanes(values: Mapping[str, np.ndarray], x_name: str, mark: float, mark_name:
         body.append(_columns(counts, edges, x_axis, y_axis, f"c{number % COLOURS}"))
         below = float(np.mean(np.asarray(of) <= mark))
         body.append(_text(12, bottom - LANE + 11, f"{name}: {below:.0%} below", "start", "name"))
-    at = x_axis.at(mark)
-    body.append(
-        f'<line class="threshold" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>'
-    )
-    body.append(_text(at, height - 4, mark_name, "middle", "marked"))
+    body.append(_text(at, TOP + 6, mark_name, "middle", "marked"))
     return _svg(height, f"{x_name}: {', '.join(values)}; {mark_name}", "".join(body))
 
 

@@ -38,7 +38,7 @@ def map_moments(home: Home, evaluation: Evaluation, vocabulary: Vocabulary) -> l
     if len(moments.places) < LEAST:
         return []
     layouts = {sense: laid_out(values) for sense, values in evaluation.distances.items()}
-    words = vocabulary.of(moments.words)
+    nearest = vocabulary.of(moments.words)
     mapped = []
     for row, (video, frame, clip) in enumerate(moments.places):
         heard = store.read_row(home, video, "clip", clip, ["start_s", "flac"])
@@ -47,7 +47,7 @@ def map_moments(home: Home, evaluation: Evaluation, vocabulary: Vocabulary) -> l
                 place(video, heard["start_s"]),
                 store.read_row(home, video, "frame", frame, ["jpeg"])["jpeg"],
                 store.from_flac(heard["flac"]),
-                int(words[row]),
+                vocabulary.of_clips.get((video, clip), int(nearest[row])),
                 row >= evaluation.train,
                 {sense: (float(xy[row, 0]), float(xy[row, 1])) for sense, xy in layouts.items()},
             )

@@ -59,13 +59,13 @@ class Vocabulary:
 
     Attributes:
         words: the MOST_WORDS that were heard most often; found: how many there are.
-        of_clips: int [clips] the number of each remembered clip's word.
+        of_clips: the number of the word of each remembered clip, by its video and row there.
         middles: unit vectors [found, w] of words, about `mean` [w].
     """
 
     words: list[DiscoveredWord]
     found: int
-    of_clips: np.ndarray
+    of_clips: dict[tuple[str, int], int]
     middles: np.ndarray
     mean: np.ndarray
 
@@ -90,7 +90,9 @@ def discover(home: Home, mimic: Mimic) -> Vocabulary:
     rank[order] = np.arange(1, len(order) + 1)
     of_clips, middles = rank[of_clips - 1], middles[order]
     words = _described(home, mimic, of_clips, centred @ middles.T)
-    return Vocabulary(words, len(middles), of_clips, embeddings.unit(middles), mean)
+    places = zip(memory.clip_videos.tolist(), numbers(memory.clip_videos).tolist(), strict=True)
+    by_place = dict(zip(places, of_clips.tolist(), strict=True))
+    return Vocabulary(words, len(middles), by_place, embeddings.unit(middles), mean)
 
 
 def _kinds(home: Home, mimic: Mimic, chosen: np.ndarray) -> np.ndarray:

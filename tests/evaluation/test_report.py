@@ -1,6 +1,8 @@
 import base64
 import io
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -30,6 +32,7 @@ from aela.memory.store import Remembered
 from aela.mimicry.certainty import Certainty
 
 RATE = 44_100
+CHROMIUM = shutil.which("chromium")
 
 
 class Page(HTMLParser):
@@ -83,7 +86,7 @@ def watched_video(name, *glances):
 
 def vocabulary(heard=6, found=1):
     word = DiscoveredWord(1, "cat_a, 3.0 s", tone(500), tone(900), [jpeg(), jpeg()], heard, 2, 0.83)
-    return Vocabulary([word], found, np.ones(heard, int), np.eye(8)[:1], np.zeros(8))
+    return Vocabulary([word], found, {}, np.eye(8)[:1], np.zeros(8))
 
 
 def moment(i, **more):
@@ -214,6 +217,27 @@ def test_the_map_can_be_used_without_a_mouse_and_read_as_a_list():
     names = [a["aria-label"] for tag, a in page.tags if tag == "button" and "aria-label" in a]
     assert names == ["word 1, cat_a at 1.0 s", "word 1, cat_a at 2.0 s, watched"]
     assert set(names) <= set(page.text)  # for the list
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: install it with apt-get")
+def test_arrow_keys_walk_over_the_map_and_each_moment_is_named(tmp_path):
+    walk = """<script>
+      const points = [...document.querySelectorAll(".map button")];
+      points[0].focus();
+      points[0].dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight", bubbles: true}));
+      document.title = document.activeElement.ariaLabel + " / "
+        + document.querySelector(".told").textContent + " / "
+        + points.map(point => point.tabIndex);
+    </script>"""
+    path = tmp_path / "report.html"
+    path.write_text(render(data()).replace("</body>", walk + "</body>"))
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    folder = f"--user-data-dir={tmp_path / 'profile'}"
+    shown = subprocess.run(
+        [*command, folder, path.as_uri()], capture_output=True, text=True, check=True
+    )
+    name = "word 1, cat_a at 2.0 s, watched"
+    assert f"<title>{name} / {name} / -1,0</title>" in shown.stdout
 
 
 def test_every_figure_says_how_to_read_it():

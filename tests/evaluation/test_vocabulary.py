@@ -90,9 +90,9 @@ def test_words_are_found_by_ear_and_remembered_as_far_as_pictures_bring_them_to_
 ):
     found = discover(taught.home, mimic(taught, right=0.5))
     assert found.found == len(found.words) == THINGS
-    things = np.array([taught.thing(v) for v in np.repeat(sorted(taught.videos), SAYINGS)])
     for word in found.words:
-        [thing] = set(things[found.of_clips == word.number])
+        of_word = [video for (video, _), of in found.of_clips.items() if of == word.number]
+        [thing] = {taught.thing(video) for video in of_word}
         assert (word.heard, word.videos) == (2 * SAYINGS, 2)
         assert set(word.pictures) == {f"{thing} in {room}".encode() for room in range(2)}
         assert len(word.own_voice) == 100

@@ -72,9 +72,10 @@ def _curve(points: list[Point], use: Point | None) -> str:
         return ""
     least = min(0.5, *(precision for _, precision in speaking))
     chart = charts.lines(
-        {"other thresholds": sorted(speaking)},
+        {"other thresholds": speaking},
         "recall: share of known things named right",
         "precision: share of answers right",
+        x_range=(0.0, 1.0),
         y_range=(least, 1.0),
         dots=True,
         marked=(use.recall, use.precision, f"in use: {use.threshold:.2f}"),
@@ -86,7 +87,7 @@ def _curve(points: list[Point], use: Point | None) -> str:
             "things. It stays silent when what it sees is too new. That threshold comes from its "
             "memory alone and is marked; each dot is the same system with another one."
         )
-        + f'<div class="broad">{chart}</div>'
+        + f'<div class="broad">{page.figure(chart, "share of answers right, over recall")}</div>'
     )
 
 

@@ -60,7 +60,7 @@ def silence(novelties: Novelties | None, silent: list[tuple[str, Glance]]) -> st
 
 def _card(video: str, glance: Glance) -> str:
     return (
-        f'<li><div class="row">{page.picture(glance.picture, "in view")}'
+        f'<li><div class="row pair">{page.picture(glance.picture, "in view")}'
         f"{page.picture(glance.remembered_picture, 'most like it: ' + glance.remembered)}</div>"
         f"<small>{page.text(video)}, {glance.time_s:.1f} s: novelty {glance.novelty:.2f}</small>"
         "</li>"

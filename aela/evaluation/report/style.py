@@ -13,10 +13,11 @@ dt { font-weight: 600; } dd { margin: 0; }
 .c2 { fill: var(--c2); stroke: var(--c2); background: var(--c2); }
 .charts { display: grid; gap: 1rem; align-items: start;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
-.broad { max-width: 38rem; }
+.broad { max-width: 30rem; } .pair img { max-width: 50%; }
 .chart { display: block; width: 100%; height: auto; }
 .chart text { fill: var(--faint); font: 11px system-ui, sans-serif; stroke: none; }
-.chart text.name { fill: var(--ink); } .chart text.marked { fill: var(--ink); font-weight: 600; }
+.chart text.name { fill: var(--ink); stroke: var(--paper); stroke-width: 3px;
+  paint-order: stroke; } .chart text.marked { fill: var(--ink); font-weight: 600; }
 .chart .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .chart rect { stroke: none; } .chart .grid { stroke: var(--line); }
 .chart .middle { stroke: var(--ink); stroke-dasharray: 3 3; }
@@ -66,8 +67,9 @@ legend { float: left; padding: 0; margin-right: .6rem; color: var(--faint); }
 .told { min-height: 1.5em; margin: .3rem 0; color: var(--faint); }
 @media (prefers-reduced-motion: reduce) { .map li, .map button { transition: none; } }
 @media (max-width: 44rem) {
-  .words li { grid-template-columns: 5rem 1fr; } .words .row { grid-column: 1 / -1; order: 1; }
-  .words .row img { max-width: 25%; } .map { aspect-ratio: 3 / 4; }
+  .words li { grid-template-columns: 5rem 1fr; }
+  .words .row, .words li > :last-child { grid-column: 1 / -1; order: 1; }
+  .map { aspect-ratio: 3 / 4; }
   .map button { width: 1.8rem; height: 1.8rem; }
   dl { grid-template-columns: 1fr; } dd { margin-left: 1rem; } }
 """

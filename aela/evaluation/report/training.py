@@ -82,7 +82,7 @@ def forgotten(found: Forgetting | None) -> str:
                 chart, f"agreement with each video; least, {found.videos[worst]:.2f}: {worst}"
             )
         )
-    alone = "" if found.generations else " So far there is one generation, which had no time to."
+    alone = "" if found.generations else " So far only one generation spoke."
     return (
         page.how(
             "Agreement: shown a remembered frame, how often is the word heard with it nearer than "
