@@ -23,7 +23,7 @@ def statistics(home: Home, memory: list[Remembered]) -> dict[str, np.ndarray]:
     start_s, end_s, level_db, snr_db = np.concatenate(clips, axis=1)
     return {
         "length of words, s": end_s - start_s,
-        "level of words, dB below full scale": level_db,
+        "level of words, dB full scale": level_db,
         "words above the noise, dB": snr_db,
         "sharpness of frames": np.concatenate(sharpness),
     }

@@ -24,7 +24,11 @@ def remembered(
     measured = {name: values for name, values in statistics.items() if len(values)}
     if measured:
         figures = "".join(
-            page.figure(charts.histogram(values, name), name) for name, values in measured.items()
+            page.figure(
+                charts.histogram(values, name),
+                f"{len(values):,} values, the middle one is {np.median(values):.2f}",
+            )
+            for name, values in measured.items()
         )
         parts.append(
             "<h3>What it is like</h3>"
