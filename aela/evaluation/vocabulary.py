@@ -165,7 +165,7 @@ def _moments(home: Home, mimic: Mimic) -> dict[int, int]:
 def _first_rows(videos: np.ndarray) -> dict[str, int]:
     """Where the rows of each video begin; videos follow each other."""
     found: dict[str, int] = {}
-    for row, video in enumerate(videos.tolist()):
+    for row, video in enumerate(map(str, videos)):
         found.setdefault(video, row)
     return found
 
