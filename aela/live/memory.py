@@ -18,6 +18,7 @@ from aela.memory import store
 TAIL_S = 0.3  # a sound is heard this much longer: echo, and the way through the loudspeaker
 MOMENT_S = 2.0  # frames this near to a clip are of the same moment
 UNDECIDED_S = 7.0  # until then, what is seen and heard is decided
+SLACK_S = 1.0  # what is shown may have been so long on its way before its clock was tied to ours
 MOST_KEPT = 200  # of the newest frames and clips, to be looked at and listened to
 FORGOTTEN_AFTER_MINUTES = 3  # spans older than that matter no more
 
@@ -105,7 +106,8 @@ class LiveMemory(Live):
         with self.lock:
             now_s = self.now_s()
             if on and not self.learning:
-                self.spans = [replace(s, end_s=min(s.end_s, now_s)) for s in self.spans]
+                end_s = now_s + SLACK_S
+                self.spans = [replace(s, end_s=min(s.end_s, end_s)) for s in self.spans]
             elif not on and self.learning:
                 self.spans.append(Span(now_s, math.inf, "not learning"))
 
@@ -118,7 +120,7 @@ class LiveMemory(Live):
         """
         with self.lock:
             now_s = self.now_s()
-            spans = [Span(now_s - UNDECIDED_S, now_s, "forgotten")]
+            spans = [Span(now_s - UNDECIDED_S, now_s + SLACK_S, "forgotten")]
             if not word_just_now:
                 spans += self._last_moment()
             self.spans += spans
