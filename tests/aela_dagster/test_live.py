@@ -75,7 +75,7 @@ def test_a_part_of_a_minute_is_forgotten_and_the_rest_stays(runner: Runner):
         return first_s <= end_s + around_s and last_s >= start_s - around_s
 
     left = recording.cut(runner, video, left_out, print)
-    assert left == f"{video}_2" and recording.minute_number(left) == 0
+    assert left is not None and left == f"{video}_2" and recording.minute_number(left) == 0
     clips = store.read_clips(home, left)
     assert clips["start_s"].to_pylist() == [NAMED_S[0], *NAMED_S[2:]]
     kept = store.read_frames(home, left).to_pylist()
@@ -85,7 +85,7 @@ def test_a_part_of_a_minute_is_forgotten_and_the_rest_stays(runner: Runner):
     assert sorted(runner.instance.get_dynamic_partitions(partitions)) == sorted([keys["box"], left])
     assert problems(home) == []
     again = recording.cut(runner, left, lambda sense, *_: sense == "clip", print)
-    assert again == f"{video}_3" and not len(store.read_clips(home, again))
+    assert again is not None and again == f"{video}_3" and not len(store.read_clips(home, again))
     assert recording.cut(runner, again, lambda *_: True, print) is None
     assert [entry.video for entry in store.remembered(home)] == [keys["box"]]
     assert problems(home) == []

@@ -1,4 +1,4 @@
-"""Ten thousand hostile messages: each closes its own socket at most, and the server stays as it is."""
+"""Hostile messages close their own socket at most, and the server stays as it is."""
 
 import gc
 import json
