@@ -82,9 +82,8 @@ def test_what_a_page_shows_becomes_frames_and_clips(memory: LiveMemory, feed: Fe
 
 def test_its_own_voice_is_not_remembered(memory: LiveMemory, feed: Feed):
     def spoke(memory: LiveMemory) -> None:
-        start_s = memory.recorded_s(STARTED_S + WORDS_S[1])
-        assert start_s is not None
-        memory.hear_itself(start_s, start_s + 0.6)
+        start_s = STARTED_S + WORDS_S[1]
+        memory.hear_itself(start_s, start_s + 0.6, stamped=True)
 
     minutes = followed(memory, feed, spoke)
     heard = [clip.start_s for clip in of(minutes, Clip)]
@@ -93,6 +92,18 @@ def test_its_own_voice_is_not_remembered(memory: LiveMemory, feed: Feed):
     assert (left_out.sense, left_out.reason) == ("clip", "own voice")
     assert left_out.start_s == pytest.approx(WORDS_S[1], abs=0.3)
     assert len(of(minutes, Frame)) >= SECONDS - 2  # what it saw meanwhile is remembered
+
+
+def test_its_own_voice_is_left_out_also_before_its_clock_is_known(memory: LiveMemory, feed: Feed):
+    memory.hear_itself(STARTED_S + WORDS_S[0], STARTED_S + WORDS_S[0] + 0.6, stamped=True)
+    told: list[Kept | Rejection] = []
+    memory.decided = told.append
+    feed.begin()
+    show(feed)
+    threading.Timer(3.0, memory.stop).start()
+    heard = [clip.start_s for clip in of(list(memory.minutes()), Clip)]
+    assert heard == pytest.approx(WORDS_S[1:], abs=0.3)
+    assert [one.reason for one in told if isinstance(one, Rejection)] == ["own voice"]
 
 
 def test_the_last_moment_is_forgotten_and_nothing_else(memory: LiveMemory, feed: Feed):
