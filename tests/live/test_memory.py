@@ -1,6 +1,7 @@
 """What of a live source is remembered: not its own voice, not what was to be forgotten."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -57,6 +58,18 @@ def followed(
     return minutes
 
 
+def all_minutes(memory: LiveMemory, feed: Feed) -> list[Minute]:
+    """What is remembered of a showing that was handed over, once all of it was read."""
+
+    def stop() -> None:
+        while not feed.opened or feed.pieces:
+            time.sleep(0.02)
+        memory.stop()
+
+    threading.Thread(target=stop, daemon=True).start()
+    return list(memory.minutes())
+
+
 def of(minutes: list[Minute], kind: type) -> list:
     return [sensed for minute in minutes for sensed in minute.sensed if isinstance(sensed, kind)]
 
@@ -100,8 +113,7 @@ def test_its_own_voice_is_left_out_also_before_its_clock_is_known(memory: LiveMe
     memory.decided = told.append
     feed.begin()
     show(feed)
-    threading.Timer(3.0, memory.stop).start()
-    heard = [clip.start_s for clip in of(list(memory.minutes()), Clip)]
+    heard = [clip.start_s for clip in of(all_minutes(memory, feed), Clip)]
     assert heard == pytest.approx(WORDS_S[1:], abs=0.3)
     assert [one.reason for one in told if isinstance(one, Rejection)] == ["own voice"]
 
@@ -141,8 +153,7 @@ def test_nothing_is_remembered_while_learning_is_off(memory: LiveMemory, feed: F
     feed.begin()
     show(feed)
     memory.decided = told.append
-    threading.Timer(2.0, memory.stop).start()
-    assert not list(memory.minutes())
+    assert not all_minutes(memory, feed)
     assert not [what for what in told if isinstance(what, Kept)]
     memory.learn(True)
     assert memory.learning
@@ -151,8 +162,7 @@ def test_nothing_is_remembered_while_learning_is_off(memory: LiveMemory, feed: F
 def test_a_microphone_that_is_refused_leaves_the_pictures(memory: LiveMemory, feed: Feed):
     feed.begin()
     show(feed, sound=False)
-    threading.Timer(2.0, memory.stop).start()
-    minutes = list(memory.minutes())
+    minutes = all_minutes(memory, feed)
     assert len(of(minutes, Frame)) >= SECONDS - 2 and not of(minutes, Clip)
 
 
