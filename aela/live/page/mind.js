@@ -12,7 +12,7 @@ export class Mind {
   constructor(voice, play) {
     this.voice = voice;
     this.play = play;
-    this.wordShown = null;
+    this.wordShown = undefined; // null is silence
     this.momentsShown = "";
   }
 
@@ -62,7 +62,9 @@ export class Mind {
     this.wordShown = id;
     const buffer = id === null ? null : await this.voice.word(id);
     if (id !== this.wordShown) return; // another one meanwhile
-    byId("word").replaceChildren(...(buffer ? [chip("the word in its own voice", buffer, this.play)] : []));
+    const silence = bars();
+    silence.classList.add("silence");
+    byId("word").replaceChildren(buffer ? chip("the word in its own voice", buffer, this.play) : silence);
   }
 
   #moments(moments, says = false) {

@@ -63,7 +63,7 @@ function message(told) {
     case "state":
       return showState(told);
     case "look":
-      return state?.generation === undefined ? undefined : mind.look(told, state.speak);
+      return mind.look(told, state.speak);
     case "level":
       return level.add(told);
     case "kept":
@@ -81,7 +81,8 @@ function message(told) {
     case "taken":
       if (told.type === "taken" && senses) toast("Another tab shows now; this one looks on.");
       closeSenses();
-      return arrange("another");
+      state.taken = true;
+      return arrange();
   }
 }
 
@@ -138,7 +139,7 @@ function showState(told) {
   showMemory(told.memory);
   showTraining(told.training, told.generation);
   if (told.home) byId("home").textContent = told.home;
-  arrange(told.shown_by);
+  arrange();
 }
 
 function showMemory(memory) {
@@ -178,15 +179,17 @@ function showTraining(training, generation) {
 
 // ---- who shows --------------------------------------------------------------------------------
 
-/** Show what belongs on the stage. @param {"me" | "another" | null} shownBy */
-function arrange(shownBy) {
+/** Show what belongs on the stage. */
+function arrange() {
   const own = state && state.source !== "page"; // the server has a camera or file of its own
   let mode = "welcome";
   if (senses) mode = "showing";
   else if (!state) mode = "connecting";
   else if (own) mode = "source";
-  else if (shownBy === "another") mode = "elsewhere";
+  else if (state.taken) mode = "elsewhere";
   byId("stage").dataset.mode = mode;
+  byId("stage").classList.toggle("seeing", mode === "showing" || mode === "source");
+  byId("idle").hidden = state?.learn !== false || !byId("stage").matches(".seeing");
   byId("camera").hidden = mode !== "showing";
   byId("stop").hidden = mode !== "showing";
   byId("picture").hidden = mode !== "source";
@@ -226,11 +229,11 @@ async function begin(take) {
       else stop(); // closed meanwhile
     }
     wakeLock = await navigator.wakeLock?.request("screen").catch(() => null);
-    arrange("me");
+    arrange();
   } catch (error) {
     closeSenses();
     trouble(error instanceof Trouble ? error.message : `This page could not begin (${error.message}): load it again.`);
-    arrange(state?.shown_by);
+    arrange();
   } finally {
     for (const button of buttons) button.disabled = false;
   }
@@ -253,7 +256,7 @@ function closeSenses() {
 function stopShowing() {
   connection.tell({ type: "end" });
   closeSenses();
-  arrange(null);
+  arrange();
   byId("start").focus();
 }
 
@@ -296,7 +299,7 @@ byId("take").addEventListener("click", () => begin(true));
 byId("stop").addEventListener("click", stopShowing);
 byId("voice-on").addEventListener("click", async () => {
   await voice.wake();
-  arrange(state?.shown_by);
+  arrange();
 });
 
 document.addEventListener("keydown", (event) => {

@@ -36,9 +36,9 @@ export async function lightUp(element, { seconds, ended }) {
   element.classList.remove("playing");
 }
 
-/** The sound as bars; where its padding of silence begins, they end. */
-export function bars(buffer) {
-  const samples = buffer.getChannelData(0);
+/** The sound as bars; where its padding of silence begins, they end. Without a sound: silence. */
+export function bars(buffer = null) {
+  const samples = buffer?.getChannelData(0) ?? new Float32Array(BARS);
   let end = samples.length;
   while (end > 1 && Math.abs(samples[end - 1]) < 1e-4) end--;
   const peaks = Array.from({ length: BARS }, (_, i) => {
@@ -143,7 +143,8 @@ export class Level {
     paint.strokeStyle = colour("--card");
     paint.lineWidth = 4;
     paint.setLineDash([]);
-    paint.strokeText("noise floor", 4, y(levels[0].floor_db) - 5);
-    paint.fillText("noise floor", 4, y(levels[0].floor_db) - 5);
+    const label = ["noise floor", Math.max(4, x(levels[0].at_s)), y(levels[0].floor_db) - 5];
+    paint.strokeText(...label);
+    paint.fillText(...label);
   }
 }
