@@ -96,6 +96,12 @@ class Browser:
         tab.go(url)
         return tab
 
+    def leave(self, tab: "Tab") -> None:
+        """Close a tab, as a person does."""
+        self.tabs.remove(tab)
+        tab.call("Page.close")
+        tab.socket.close()
+
     def close(self) -> None:
         for tab in self.tabs:
             tab.socket.close()
@@ -162,19 +168,18 @@ class Tab:
             raise RuntimeError(str(answer["exceptionDetails"]))
         return answer["result"].get("value")
 
-    def wait(self, script: str, timeout_s: float = WAIT_S) -> Any:
-        """The expression's value as soon as it is true.
+    def wait(self, script: str, timeout_s: float = WAIT_S) -> None:
+        """Wait until a JavaScript expression is true.
 
         Raises:
             TimeoutError: it did not become true in time.
         """
         until = time.monotonic() + timeout_s
-        while not (value := self.evaluate(script)):
+        while not self.evaluate(f"Boolean({script})"):
             if time.monotonic() > until:
                 shown = self.evaluate("document.body.innerText")
-                raise TimeoutError(f"{script} is {value!r}; {self.errors}; the page:\n{shown}")
+                raise TimeoutError(f"Not so: {script}; {self.errors}; the page:\n{shown}")
             time.sleep(0.1)
-        return value
 
     def text(self, selector: str) -> str:
         """What an element says; empty when it is not shown."""

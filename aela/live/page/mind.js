@@ -1,6 +1,6 @@
 // What it makes of what it sees: the word, how sure it is, and the moments it leans on.
 
-import { bars, chip, triangle } from "./sound.js";
+import { bars, chip, lightUp, triangle } from "./sound.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -14,18 +14,22 @@ export class Mind {
     this.play = play;
     this.wordShown = undefined; // null is silence
     this.momentsShown = "";
+    this.clip = null; // the remembered one whose word it is
+    byId("as-heard").prepend(triangle());
+    byId("as-heard").addEventListener("click", () => this.#playMoment(byId("as-heard"), this.clip.sound));
   }
 
   /** It makes nothing of what it sees: a sentence why, and what comes next. */
   rest(sentence, hint = "") {
     this.#answer("none", sentence, hint);
     this.#word(null);
+    this.#asHeard(null);
     this.#moments([]);
     byId("sharp").hidden = true;
   }
 
   /** What was made of one picture. */
-  look({ sharp, seen, word, moments }, speaks) {
+  look({ sharp, seen, word, clip, moments }, speaks) {
     const mark = byId("sharp");
     mark.hidden = false;
     mark.dataset.sharp = sharp;
@@ -47,6 +51,7 @@ export class Mind {
     meter("sure", seen.confidence, `${Math.round(100 * seen.confidence)} %`);
     meter("novel", seen.novelty, seen.novelty.toFixed(2), seen.threshold);
     this.#word(seen.says ? word : null);
+    if (clip) this.#asHeard(seen.says ? clip : null);
     if (moments) this.#moments(moments, seen.says);
   }
 
@@ -62,9 +67,22 @@ export class Mind {
     this.wordShown = id;
     const buffer = id === null ? null : await this.voice.word(id);
     if (id !== this.wordShown) return; // another one meanwhile
+    if (id !== null && !buffer) {
+      this.wordShown = undefined; // its sound is still coming: the next look tries again
+      return;
+    }
     const silence = bars();
     silence.classList.add("silence");
     byId("word").replaceChildren(buffer ? chip("the word in its own voice", buffer, this.play) : silence);
+  }
+
+  #asHeard(clip) {
+    this.clip = clip;
+    const button = byId("as-heard");
+    button.hidden = clip === null;
+    if (!clip) return;
+    button.dataset.video = clip.video;
+    button.title = `${videoName(clip.video)}, ${clip.time_s.toFixed(1)} s`;
   }
 
   #moments(moments, says = false) {
@@ -92,22 +110,22 @@ export class Mind {
     image.onerror = () => item.remove(); // it was forgotten meanwhile
     told.textContent = when ? momentName(new Date(when)) : place;
     button.append(image, ...(sound ? [triangle()] : []));
-    button.addEventListener("click", async () => {
-      await this.voice.wake();
-      const buffer = await this.voice.sound(sound);
-      if (!buffer) return;
-      const playing = this.play(buffer);
-      if (!playing) return;
-      const drawn = bars(buffer);
-      button.querySelector(".bars")?.remove();
-      button.append(drawn);
-      drawn.style.setProperty("--seconds", `${playing.seconds}s`);
-      drawn.classList.add("playing");
-      await playing.ended;
-      drawn.remove();
-    });
+    button.addEventListener("click", () => this.#playMoment(button, sound));
     item.append(button, told);
     return item;
+  }
+
+  /** Play a remembered sound, drawn on its button as long as it lasts. */
+  async #playMoment(button, address) {
+    await this.voice.wake();
+    const buffer = await this.voice.sound(address);
+    const playing = buffer && this.play(buffer);
+    if (!playing) return;
+    const drawn = bars(buffer);
+    button.querySelector(".bars")?.remove();
+    button.append(drawn);
+    await lightUp(drawn, playing);
+    drawn.remove();
   }
 }
 

@@ -147,7 +147,7 @@ function showMemory(memory) {
     "count-frames": memory.frames,
     "count-clips": memory.clips,
     "count-videos": memory.videos,
-    "count-minutes": Math.round(memory.seconds / 60),
+    "count-seconds": Math.round(memory.seconds),
   };
   for (const [id, count] of Object.entries(counts)) write(byId(id), count.toLocaleString());
   const { open_frames: frames, open_clips: clips } = memory;
@@ -157,18 +157,18 @@ function showMemory(memory) {
 function showTraining(training, generation) {
   const list = byId("models");
   while (list.children.length > training.length) list.lastElementChild.remove();
-  training.forEach(({ model, doing }, i) => {
+  training.forEach(({ model, doing, share }, i) => {
     if (!list.children[i]) {
       const item = document.createElement("li");
       item.append(...["b", "span", "i"].map((name) => document.createElement(name)));
       list.append(item);
     }
     const item = list.children[i];
-    const share = /(\d+) ?%/.exec(doing);
     write(item.children[0], model.replaceAll("_", " "));
     write(item.children[1], doing);
-    item.classList.toggle("busy", doing.startsWith("training"));
-    item.style.setProperty("--share", share ? share[1] / 100 : 0);
+    item.title = doing;
+    item.classList.toggle("busy", share !== null);
+    item.style.setProperty("--share", share ?? 0);
   });
   const sentence = generation
     ? `Generation ${generation.sha.slice(0, 8)} speaks since ${momentName(new Date(generation.published))}; ` +

@@ -26,11 +26,11 @@ export function chip(label, buffer, play) {
   return button;
 }
 
-/** Let the bars of an element light up one after the other while its sound plays. */
+/** Let bars, or those of an element, light up one after the other while its sound plays. */
 export async function lightUp(element, { seconds, ended }) {
   element.style.setProperty("--seconds", `${seconds}s`);
   element.classList.remove("playing");
-  void element.offsetWidth; // begin the animation anew
+  element.getBoundingClientRect(); // begin the animation anew
   element.classList.add("playing");
   await ended;
   element.classList.remove("playing");

@@ -1,0 +1,322 @@
+"""The live page in a real browser, served by the real server."""
+
+import io
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from aela.capture import SAMPLE_RATE_HZ
+from aela.capture.feed import Feed
+from aela.live.door import Door
+from aela.live.memory import Kept, LiveMemory
+from aela.live.server import Server
+from aela.live.session import Session
+from aela.live.watcher import Word
+from aela.memory import store
+from aela.storage import Home
+
+from .browser import MISSING, Browser, Tab, chromium
+
+pytestmark = pytest.mark.skipif(chromium() is None, reason=MISSING)
+
+GENERATION = {"sha": "1f" * 32, "published": "2026-01-02T03:04:05+00:00", "frames": 9, "clips": 4}
+SURVEY: dict[str, Any] = {
+    "home": "/somewhere/data",
+    "generation": GENERATION,
+    "memory": {"videos": 3, "frames": 1200, "clips": 44, "seconds": 31.5},
+    "training": [{"model": "image_encoder", "doing": "It is being trained: 40 %.", "share": 0.4}],
+}
+ELSEWHERE = "Another tab is showing."
+
+
+@dataclass(frozen=True)
+class Served:
+    """A live session that is served, and recorded for nobody."""
+
+    session: Session
+    link: str
+
+
+@contextmanager
+def served(home: Home, port: int, address: str | None = None) -> Iterator[Served]:
+    feed = Feed("the page")
+    memory = LiveMemory(feed)
+    session = Session(memory, feed, survey=lambda: dict(SURVEY), cut=lambda minutes: None)
+    door = Door.at("127.0.0.1", port, address)
+    server = Server(home, session, door)
+    recording = threading.Thread(target=lambda: list(memory.minutes()), daemon=True)
+    session.watcher.start()
+    recording.start()
+    server.start()
+    try:
+        yield Served(session, door.link)
+    finally:
+        server.stop()
+        memory.stop()
+        session.watcher.stop()
+        recording.join(30)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def live(home: Home, port: int) -> Iterator[Served]:
+    with served(home, port) as running:
+        yield running
+
+
+def devices(source: Path, folder: Path) -> tuple[Path, Path]:
+    """A video as what Chromium takes for camera and microphone: y4m at 10 fps, WAV."""
+    picture, sound = folder / "camera.y4m", folder / "microphone.wav"
+    samples = []
+    with av.open(str(source)) as container, picture.open("wb") as file:
+        stream = container.streams.video[0]
+        start_s, number = float((stream.start_time or 0) * (stream.time_base or 1)), 0
+        for frame in container.decode(stream):
+            while frame.time is not None and frame.time - start_s >= number / 10 - 0.01:
+                if number == 0:
+                    size = f"W{frame.width} H{frame.height}"
+                    file.write(f"YUV4MPEG2 {size} F10:1 Ip A1:1 C420jpeg\n".encode())
+                file.write(b"FRAME\n" + frame.reformat(format="yuv420p").to_ndarray().tobytes())
+                number += 1
+        container.seek(0)
+        mono = av.AudioResampler("s16", "mono", SAMPLE_RATE_HZ)
+        for piece in container.decode(audio=0):
+            samples += [part.to_ndarray()[0] for part in mono.resample(piece)]
+    soundfile.write(sound, np.concatenate(samples), SAMPLE_RATE_HZ)
+    return picture, sound
+
+
+@pytest.fixture(scope="module")
+def browser(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser that sees and hears the film, and lets every page do so."""
+    folder = tmp_path_factory.mktemp("devices")
+    with Browser(*devices(film, folder), flags=["--use-fake-ui-for-media-stream"]) as running:
+        yield running
+
+
+@pytest.fixture
+def tab(browser: Browser, live: Served) -> Iterator[Tab]:
+    """The live page in a tab of its own; closed in the end, and nothing went wrong in it."""
+    opened = browser.open(live.link)
+    opened.wait("document.querySelector('#link').textContent === 'connected'")
+    yield opened
+    browser.leave(opened)
+    assert opened.errors == []
+
+
+def test_what_is_shown_is_kept_and_seen_on_the_page(tab: Tab, live: Served):
+    assert "/somewhere/data" in tab.text("#welcome")
+    tab.click("#start")
+    tab.wait("document.querySelectorAll('#strip img').length >= 3")
+    tab.wait("[...document.querySelectorAll('#strip img')].every(i => i.naturalWidth > 0)")
+    tab.wait("document.querySelector('#chips .chip')")  # a word was cut
+    assert "above the noise" in tab.evaluate(
+        "document.querySelector('#level').getAttribute('aria-valuetext')"
+    )
+    assert tab.text("#sharp")
+    assert tab.text("#answer") == "It has learned nothing yet."
+    assert tab.text("#count-frames") == "1,200"
+    assert "40 %" in tab.text("#models")
+    assert "1f1f1f1f" in tab.text("#generation")
+    tab.click("#chips .chip")  # plays it, and says so, that it is not taken for a new word
+    tab.wait("document.querySelector('#chips .playing')")
+    tab.click("#stop")
+    tab.wait("document.querySelector('#welcome').checkVisibility()")
+    assert tab.evaluate("document.querySelector('#camera').srcObject") is None
+    assert live.session.shows is None
+
+
+def test_a_word_is_played_and_kept_from_being_learned(tab: Tab, live: Served):
+    tab.click("#start")
+    tab.wait("document.querySelector('#sharp').checkVisibility()")
+    masked: list[tuple[float, float]] = []
+    hear_itself = live.session.memory.hear_itself
+    told = threading.Event()
+
+    def note(start_s: float, end_s: float) -> None:
+        masked.append((start_s, end_s))
+        hear_itself(start_s, end_s)
+        if len(masked) == 2:  # that it is told to say it, and that the page plays it
+            told.set()
+
+    live.session.memory.hear_itself = note
+    live.session.watcher.says(Word(5, wav()), 1.0)
+    tab.wait("document.querySelector('#saying').dataset.word === '5'")
+    assert told.wait(30)
+    start_s, end_s = masked[1]
+    assert 0.4 < end_s - start_s < 1.5
+    assert abs(start_s - live.session.memory.now_s()) < 20
+    tab.wait("!document.querySelector('#saying').checkVisibility()")
+
+
+def test_one_tab_shows_at_a_time(tab: Tab, browser: Browser, live: Served):
+    tab.click("#start")
+    tab.wait("document.querySelector('#camera').videoWidth > 0")
+    second = browser.open(live.link)
+    second.wait(f"document.body.innerText.includes('{ELSEWHERE}')")
+    second.wait("document.querySelector('#strip img')")  # it looks on
+    second.click("#take")
+    second.wait("document.querySelector('#camera').videoWidth > 0")
+    tab.wait(f"document.body.innerText.includes('{ELSEWHERE}')")
+    assert tab.evaluate("document.querySelector('#camera').srcObject") is None
+    browser.leave(second)
+    tab.wait("document.querySelector('#welcome').checkVisibility()")
+
+
+def test_the_page_comes_back_after_the_server(home: Home, port: int, browser: Browser):
+    with served(home, port) as before:
+        tab = browser.open(before.link)
+        tab.click("#start")
+        tab.wait("document.querySelector('#strip img')")
+        tab.press("l")
+        tab.wait("document.querySelector('#learn').ariaPressed === 'false'")
+    tab.wait("document.querySelector('#link').textContent.startsWith('connection lost')")
+    assert tab.evaluate("document.querySelector('#forget').disabled")
+    with served(home, port) as after:
+        tab.wait("document.querySelector('#link').textContent === 'connected'")
+        tab.wait("document.querySelector('#learn').ariaPressed === 'false'")  # as was chosen
+        tab.press("l")
+        tab.wait("document.querySelector('#sharp').checkVisibility()")
+        assert after.session.shows is not None
+        assert after.session.memory.learning
+        browser.leave(tab)
+
+
+def test_keys_and_names_for_those_who_do_not_see(tab: Tab, live: Served):
+    tab.click("#start")
+    tab.wait("document.querySelector('#strip img')")
+    tab.press("l")
+    tab.wait("document.querySelector('#idle').checkVisibility()")
+    tab.press("s")
+    tab.wait("document.querySelector('#speak').ariaPressed === 'false'")
+    tab.press("f")
+    tab.wait("document.querySelector('#toasts').textContent.includes('forgotten')")
+    tab.press("?")
+    tab.wait("document.querySelector('#about').open")
+    tab.click("#about button")
+    tab.wait("!document.querySelector('#about').open")
+    assert not live.session.memory.learning and not live.session.watcher.speaks
+    tree = tab.call("Accessibility.getFullAXTree")["nodes"]
+    named = [
+        (node["role"]["value"], node.get("name", {}).get("value"))
+        for node in tree
+        if not node["ignored"]
+    ]
+    assert all(name for role, name in named if role in ("button", "meter", "image", "Canvas"))
+    assert {"Learn", "Speak", "Forget that", "Stop", "Help"} <= {name for _, name in named}
+
+
+@pytest.mark.parametrize("width", [360, 390, 768, 1280])
+def test_nothing_is_beside_the_screen(tab: Tab, width: int):
+    tab.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=width,
+        height=800,
+        deviceScaleFactor=2,
+        mobile=width < 700,
+    )
+    fits = "document.documentElement.scrollWidth <= innerWidth"
+    assert tab.evaluate(fits)
+    tab.click("#start")
+    tab.wait("document.querySelector('#strip img')")
+    assert tab.evaluate(fits)
+
+
+def test_what_is_told_is_text_and_never_markup(tab: Tab, live: Served):
+    live.session.notice("<img src=x onerror=alert(1)><b>bold</b>")
+    tab.wait("document.querySelector('#toasts').textContent.includes('<b>bold</b>')")
+    assert tab.evaluate("document.querySelectorAll('#toasts p > *').length") == 0
+
+
+def test_a_page_that_is_open_all_night_stays_small(tab: Tab, live: Served):
+    tab.call("Performance.enable")
+
+    def size(rounds: range) -> dict[str, float]:
+        for number in rounds:
+            tell_much(live.session, number)
+            last = f"Frame kept at {number} s"
+            tab.wait(f"document.querySelector('#strip img')?.alt === '{last}'")
+        tab.wait("document.querySelectorAll('#toasts p').length <= 3")
+        tab.call("HeapProfiler.collectGarbage")
+        metrics = tab.call("Performance.getMetrics")["metrics"]
+        return {metric["name"]: metric["value"] for metric in metrics}
+
+    early, late = size(range(30)), size(range(30, 180))
+    assert late["Nodes"] < 1.2 * early["Nodes"] + 200
+    assert late["JSHeapUsedSize"] < early["JSHeapUsedSize"] + (3 << 20)
+    for selector, most in (("#strip li", 16), ("#chips li", 10), ("#moments li", 4)):
+        assert 0 < tab.evaluate(f"document.querySelectorAll('{selector}').length") <= most
+
+
+def tell_much(session: Session, number: int) -> None:
+    """About forty messages, as come in some seconds of showing; the last is about a frame."""
+    frame = Kept(2 * number + 1, "frame", number, number, jpeg(number))
+    clip = Kept(2 * number + 2, "clip", number, number + 0.5, flac())
+    session.memory.kept |= {frame.id: frame, clip.id: clip}
+    picture, sound = f"/moments/open/{frame.id}", f"/moments/open/{clip.id}"
+    of = {"video": "kitchen-01234567", "time_s": float(number)}
+    moment = {**of, "picture": picture, "sound": sound, "when": None, "similarity": 0.5}
+    seen = {"says": True, "novelty": number % 7 / 10, "confidence": 0.5, "threshold": 0.5}
+    look = {"type": "look", "sharp": True, "sharpness": 0.3, "seen": seen, "word": 1}
+    for step in range(10):
+        at_s = number + step / 10
+        level = {"level_db": -40.0 + step, "floor_db": -50.0, "word": step > 5}
+        session.tell({"type": "level", "at_s": at_s, **level})
+        session.tell({**look, "at_s": at_s, "moments": 4 * [moment], "clip": {**of, "sound": sound}})
+        session.tell({"type": "left_out", "kind": "clip", "at_s": at_s, "reason": f"r{number}"})
+    session.see(jpeg(number))
+    session.notice(f"This is sentence {number}.")
+    for kept, media in ((clip, {"sound": sound}), (frame, {"picture": picture})):
+        session.tell({"type": "kept", "id": kept.id, "kind": kept.sense, "at_s": number, **media})
+
+
+def test_a_browser_that_refuses_is_explained(live: Served):
+    with Browser(flags=["--deny-permission-prompts"]) as browser:
+        tab = browser.open(live.link)
+        tab.click("#start")
+        tab.wait("document.querySelector('#trouble').checkVisibility()")
+        assert "allow both beside its address" in tab.text("#trouble")
+        tab.wait("!document.querySelector('#start').disabled")
+    assert live.session.shows is None
+
+
+def test_an_insecure_address_is_explained(home: Home, port: int):
+    rules = "--host-resolver-rules=MAP aela.example 127.0.0.1"
+    with served(home, port, f"http://aela.example:{port}") as live, Browser(flags=[rules]) as it:
+        tab = it.open(live.link)
+        assert "token" not in tab.evaluate("location.href")
+        tab.click("#start")
+        tab.wait("document.querySelector('#trouble').checkVisibility()")
+        assert "https" in tab.text("#trouble")
+
+
+def wav() -> bytes:
+    file = io.BytesIO()
+    tone = np.sin(np.arange(SAMPLE_RATE_HZ // 2) / 20) / 2
+    soundfile.write(file, tone, SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def flac() -> bytes:
+    return store.to_flac(np.sin(np.arange(4_410) / 20).astype(np.float32) / 2)
+
+
+def jpeg(number: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), (number % 256, 90, 40)).save(file, "JPEG")
+    return file.getvalue()
