@@ -204,6 +204,56 @@ def record(
 
 
 @app.command()
+def live(
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; other than this machine's, with a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 8600,
+    address: Annotated[
+        str | None,
+        typer.Option(help="What people open, where a reverse proxy stands before the page."),
+    ] = None,
+    camera: Annotated[
+        int | None,
+        typer.Option(help="Number of a camera of this machine, instead of the browser's.", min=0),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="What `aela record` follows, or a video that is played at its own speed, instead "
+            "of the browser's camera."
+        ),
+    ] = None,
+    learn: Annotated[
+        bool, typer.Option("--learn/--no-learn", help="Remember and learn from what is shown.")
+    ] = True,
+    home: HomeOption = None,
+    preset: PresetOption = "aela1",
+    effort: EffortOption = 1.0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Show things to a camera and name them; a few minutes later it says their names itself.
+
+    Opens a page with your camera and microphone. Each minute of it is remembered as a video of its
+    own, frames and clips alone, and learned from in the background, by the stack of `aela up` where
+    that runs already. "Forget that" on the page forgets the last moment for good.
+
+    Example: `aela live`, then open the link it prints; `aela live --camera 0` without a browser's
+    camera; `aela live --source kitchen.mp4` to see it at work on a video
+    """
+    from aela.live.door import Door
+    from aela_dagster import live as living
+
+    if camera is not None and source is not None:
+        raise ValueError("Give either --camera or --source, not both.")
+    if camera is not None:
+        source = living.camera_source(camera)
+    os.environ |= {"AELA_PRESET": preset, "AELA_EFFORT": str(effort), "AELA_DEVICE": device}
+    runner = Runner.at(Home.at(home), preset=preset, effort=effort, device=device)
+    living.run(console, runner, Door.at(host, port, address), source, learn)
+
+
+@app.command()
 def up(
     home: HomeOption = None,
     port: Annotated[int, typer.Option(help="Port of the UI.", min=1, max=65535)] = 3000,

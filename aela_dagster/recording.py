@@ -23,6 +23,7 @@ from upath import UPath
 
 from aela.capture import CaptureSettings
 from aela.capture.live import Live, Minute
+from aela.memory import forget as forgetting
 from aela.memory import store, videos
 from aela.memory.store import Remembered
 from aela.memory.videos import ROLES, Role, Video
@@ -186,6 +187,45 @@ def _write(home: Home, key: str, source: str, role: Role, minute: Minute) -> Rem
     entry = store.remember(home, video, minute.sensed)
     videos.make_known(home, replace(video, sha256=entry.content))
     return entry
+
+
+def minute_number(video: str) -> int:
+    """Which minute of its recording a video is, by its key."""
+    return int(video.rpartition("-")[2].partition("_")[0])
+
+
+def cut(
+    runner: Runner, video: str, left_out: Callable[[str, float, float], bool], tell: Tell
+) -> str | None:
+    """Forget a part of a minute: what is left of it becomes another video, and it is forgotten.
+
+    Args:
+        left_out: is given "frame" or "clip", and where it starts and ends, in seconds from the
+            start of the minute.
+
+    Returns:
+        the key of what is left; None if nothing is.
+
+    Raises:
+        UnknownVideo: there is no such video.
+        ValueError: a run is busy with it.
+    """
+    home = runner.home
+    runner.ready_to_forget(video)
+    whole = videos.find(home, video)
+    name, _, times = video.partition("_")
+    rest = replace(whole, video=f"{name}_{int(times or 1) + 1}")
+    entry = store.remember_rest(home, video, rest, left_out)
+    if entry.frames or entry.clips:
+        videos.make_known(home, replace(rest, sha256=entry.content))
+        _announce(home, [entry], runner.instance, Memory().capture_settings, tell)
+    else:
+        _delete_unknown(home, home.index, rest.video)
+        for path in (home.frames(rest.video), home.clips(rest.video), home.rejections(rest.video)):
+            path.unlink(missing_ok=True)
+    forgetting.forget(home, video)
+    runner.forget(video)
+    return rest.video if entry.frames or entry.clips else None
 
 
 def _unknown(home: Home, instance: dg.DagsterInstance) -> list[Remembered]:

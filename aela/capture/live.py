@@ -24,6 +24,7 @@ from av.container import InputContainer
 from av.error import ExitError, FFmpegError
 from av.packet import Packet
 
+from aela.capture.feed import Feed
 from aela.capture.live_source import Connector, Input, inputs
 from aela.capture.looking import STAMP_SLACK_S
 from aela.capture.records import Clip, Frame, Rejection, UnreadableVideo
@@ -277,8 +278,10 @@ class _Backlog:
 class Live:
     """A live source that is followed until it is told to stop.
 
-    `source` is what `aela.capture.live_source.inputs` understands; `tell` is given a sentence when
-    the source is lost, is back, or came faster than it could be looked at.
+    `source` is what `aela.capture.live_source.inputs` understands, or a feed. `tell` is given a
+    sentence when the source is lost, is back, or came faster than it could be looked at; `arriving`
+    each packet, in the thread that reads it, before anything is made of it; `notice` what is seen
+    and heard as soon as it is decided, in seconds from the start of the recording.
 
     Raises:
         UnreadableVideo: it is no live source of this machine.
@@ -286,18 +289,24 @@ class Live:
 
     def __init__(
         self,
-        source: str,
+        source: str | Feed,
         settings: CaptureSettings | None = None,
         live: LiveSettings | None = None,
         *,
         replay: bool = False,
         tell: Callable[[str], None] = lambda sentence: None,
+        arriving: Callable[[Packet], None] = lambda packet: None,
+        notice: Callable[[Sensed], None] = lambda sensed: None,
     ) -> None:
-        self.inputs = inputs(source, replay=replay)
+        self.inputs = (
+            [Input.of(source)] if isinstance(source, Feed) else inputs(source, replay=replay)
+        )
         self.name = " + ".join(one.name for one in self.inputs)
         self.settings = replace(settings or CaptureSettings(), max_seconds=LONGEST_CONNECTION_S)
         self.live = live or LiveSettings()
         self.tell = tell
+        self.arriving = arriving
+        self.notice = notice
         self.stopping = threading.Event()
         self.backlog = _Backlog(self.live)
         self.streams: list[_Stream] = []  # of all open connections
@@ -310,6 +319,21 @@ class Live:
     def stop(self) -> None:
         """Finish with what has arrived by now; may be called from anywhere, also from signals."""
         self.stopping.set()
+
+    def now_s(self) -> float:
+        """Seconds from the start of the recording; 0 before."""
+        return self.backlog.now_s()
+
+    def recorded_s(self, stamp_s: float) -> float | None:
+        """When, in seconds from the start of the recording, something of that time stamp is heard.
+
+        None while nothing is, or where there are several clocks.
+        """
+        streams = [s for s in self.streams if s.connection.anchored]
+        if len({stream.connection for stream in streams}) != 1:
+            return None
+        [*_, last] = streams
+        return last.connection.start_s + stamp_s - last.sense.origin_s
 
     def minutes(self, most: int | None = None) -> Iterator[Minute]:
         """Each minute as soon as the last word that starts in it is known, about 6 s late.
@@ -331,17 +355,18 @@ class Live:
         try:
             for sensed in self._sensed():
                 if sensed is not None:
+                    self.notice(sensed)
                     number = self._number(sensed)
                     kept.setdefault(number, []).append(_since(sensed, number * minute_s))
                 while self.closed_s + minute_s <= self._settled_s():
                     number = round(self.closed_s / minute_s)
                     self.closed_s += minute_s
                     gaps = [_since(gap, number * minute_s) for gap in self._gaps(self.closed_s)]
-                    yield from _if_anything(Minute(number, [*kept.pop(number, []), *gaps]))
+                    yield from if_anything(Minute(number, [*kept.pop(number, []), *gaps]))
                     if most is not None and number + 1 >= most:
                         return
             for number in sorted(n for n in kept if most is None or n < most):
-                yield from _if_anything(Minute(number, kept[number]))
+                yield from if_anything(Minute(number, kept[number]))
         finally:
             self.stop()
             for stream in self.streams:
@@ -440,7 +465,7 @@ class Live:
         for stream in streams:
             stream.sense.origin_s = begin_s
             stream.settled_s, stream.arrival_s = connection.start_s, arrived.arrival_s
-        if gone:
+        if gone and source.kind != "feed":
             self.tell(f"{source.name} is back after {connection.start_s - min(gone):.0f} s.")
 
     def _mark_stalled(self, now_s: float) -> Iterator[Sensed]:
@@ -463,7 +488,7 @@ class Live:
                     self.missing[(lost.source, stream.sense.name)] = stream.missing_s
             connection.drained.set()
         told = connection is not None or lost.source.kind == "pipe"
-        if told and not lost.replayed and not self.stopping.is_set():
+        if told and lost.source.kind != "feed" and not lost.replayed and not self.stopping.is_set():
             self.tell(f"{lost.why} Connecting again.")
 
     def _flush(self, stream: _Stream) -> Iterator[Sensed]:
@@ -516,7 +541,7 @@ class Live:
                     try:
                         container = connector.connect()
                     except UnreadableVideo as error:
-                        if not ever and source.kind != "pipe" and not self.stopping.is_set():
+                        if not ever and not source.comes_and_goes and not self.stopping.is_set():
                             raise
                         self.backlog.put(_Lost(source, None, str(error), False))
                     else:
@@ -551,6 +576,7 @@ class Live:
         came, why = False, f"{source.name} ended."
         try:
             for packet in self._packets(connection, container):
+                self.arriving(packet)
                 self.backlog.add(connection.streams[packet.stream.index], packet)
                 came = True
         except ExitError:
@@ -566,6 +592,9 @@ class Live:
 
     def _packets(self, connection: _Connection, container: InputContainer) -> Iterator[Packet]:
         """Packets as they come; those of a file, at its own speed."""
+        if (feed := connection.source.feed) is not None:
+            yield from feed.packets(container, self.stopping)
+            return
         begun, first_s = 0.0, None
         streams = [stream.sense.stream for stream in connection.streams.values()]
         with closing(cast(Generator[Packet], container.demux(streams))) as packets:
@@ -590,7 +619,7 @@ def _since(sensed: Sensed, start_s: float) -> Sensed:
     return replace(sensed, start_s=begin_s, end_s=end_s)
 
 
-def _if_anything(minute: Minute) -> Iterator[Minute]:
+def if_anything(minute: Minute) -> Iterator[Minute]:
     """The minute, unless the source gave nothing at all in it."""
     if any(not (isinstance(s, Rejection) and s.reason == "missing") for s in minute.sensed):
         yield minute

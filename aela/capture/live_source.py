@@ -15,6 +15,7 @@ import av
 from av.container import InputContainer
 from av.error import ExitError, FFmpegError
 
+from aela.capture.feed import Feed
 from aela.capture.records import UnreadableVideo
 from aela.capture.source import FORMATS, picture_stream, sound_stream
 
@@ -39,15 +40,25 @@ class Input:
 
     Attributes:
         name: how it is called before people: without password and query.
-        kind: file: a recording that is played at its own speed.
+        kind: file: a recording that is played at its own speed; feed: what is handed over.
         options: FFmpeg's, of a device.
     """
 
     name: str
-    kind: Literal["device", "stream", "pipe", "file"]
+    kind: Literal["device", "stream", "pipe", "file", "feed"]
     address: str
     format: str | None = None
     options: tuple[tuple[str, str], ...] = ()
+    feed: Feed | None = None
+
+    @classmethod
+    def of(cls, feed: Feed) -> "Input":
+        return cls(feed.name, "feed", "", feed=feed)
+
+    @property
+    def comes_and_goes(self) -> bool:
+        """Whether it is waited for, however long there is nobody at the other end."""
+        return self.kind in ("pipe", "feed")
 
 
 def inputs(source: str, *, replay: bool = False) -> list[Input]:
@@ -113,6 +124,7 @@ class Connector:
         self.source = source
         self.most_pixels = most_pixels
         self.stall_s = stall_s
+        self.stop = stop
         # Open all the time: whoever begins to write between two connections is not turned away.
         self.pipe = _Pipe(source.address, stop) if source.kind == "pipe" else None
 
@@ -147,6 +159,8 @@ class Connector:
 
     def _open(self) -> InputContainer:
         source, patience = self.source, (self.stall_s, self.stall_s)
+        if source.feed is not None:
+            return source.feed.open(self.stop)
         if self.pipe is not None:
             self.pipe.begun = False
             options = {"format_whitelist": FORMATS}

@@ -14,6 +14,7 @@ Reason = Literal[
     "tone",  # sound: a beep or a whistle; value: seconds
     "too quiet",  # sound: below the least level or distance to the noise; value: dB
     "too short",  # sound: value: seconds
+    "own voice",  # sound: heard while the system spoke; value: seconds
     "too long",  # the video goes on after the most seconds looked at; value: that limit
     "damaged",  # this part could not be decoded; value: seconds
     "missing",  # a live source gave nothing; value: seconds

@@ -22,6 +22,12 @@ USUAL_PAST_S, USUAL_AHEAD_S = 8.0, 3.0  # usual sharpness: median from before to
 SURELY_SHARP, SURELY_BLURRY = 0.75, 0.3
 
 
+def blurry(sharpness: float, usual: float, settings: CaptureSettings) -> bool:
+    """Whether a picture is far less sharp than is usual around it."""
+    least = settings.least_sharpness * usual
+    return sharpness < min(max(least, SURELY_BLURRY), SURELY_SHARP)
+
+
 @dataclass
 class Choice:
     """The sharpest picture of an interval, not yet decided on."""
@@ -98,8 +104,7 @@ class FrameChooser:
                     if time_s - USUAL_PAST_S <= view.time_s <= time_s + USUAL_AHEAD_S
                 ]
             )
-            least = self.settings.least_sharpness * usual
-            if choice.view.sharpness < min(max(least, SURELY_BLURRY), SURELY_SHARP):
+            if blurry(choice.view.sharpness, float(usual), self.settings):
                 # Nothing but flat pictures around: it is as sharp as they are.
                 share = choice.view.sharpness / float(usual) if usual else 1.0
                 end_s = choice.start_s + self.interval_s

@@ -5,9 +5,10 @@ row costs one small read. pandas, DuckDB and Ray Data read the files as they are
 """
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,36 @@ def remember(home: Home, video: Video, senses: Iterable[Frame | Clip | Rejection
 
     An error while capturing leaves memory as it was.
     """
+    return _remember(home, video, map(_row, senses))
+
+
+def remember_rest(
+    home: Home, of: str, video: Video, left_out: Callable[[str, float, float], bool]
+) -> Remembered:
+    """Write what memory holds of one video as another, row for row, without what is left out.
+
+    Args:
+        left_out: is given "frame" or "clip", and where it starts and ends, in seconds.
+
+    Raises:
+        UnknownVideo: memory holds nothing of it.
+    """
+    rows = chain(
+        (("frame", row) for row in read_frames(home, of).to_pylist()),
+        (("clip", row) for row in read_clips(home, of).to_pylist()),
+        (("rejection", row) for row in read_rejections(home, of).to_pylist()),
+    )
+
+    def kept(kind: str, row: dict[str, Any]) -> bool:
+        sense = row["sense"] if kind == "rejection" else kind
+        start_s = row["time_s"] if kind == "frame" else row["start_s"]
+        return not left_out(sense, start_s, row.get("end_s", start_s))
+
+    return _remember(home, video, (found for found in rows if kept(*found)))
+
+
+def _remember(home: Home, video: Video, rows: Iterable[tuple[str, dict[str, Any]]]) -> Remembered:
+    """Write rows, each named frame, clip or rejection."""
     counts: dict[str, dict[str, int]] = {"frame": {}, "clip": {}}
     with ExitStack() as stack:
         frames, clips, rejections = (
@@ -137,15 +168,12 @@ def remember(home: Home, video: Video, senses: Iterable[Frame | Clip | Rejection
         )
         for table in (frames, clips, rejections):
             stack.callback(table.writer.close)
-        for sensed in senses:
-            if isinstance(sensed, Frame):
-                frames.add(_frame_row(sensed))
-            elif isinstance(sensed, Clip):
-                clips.add(_clip_row(sensed))
-            else:
-                rejections.add(asdict(sensed))
-                reasons = counts[sensed.sense]
-                reasons[sensed.reason] = reasons.get(sensed.reason, 0) + 1
+        tables = {"frame": frames, "clip": clips, "rejection": rejections}
+        for kind, row in rows:
+            tables[kind].add(row)
+            if kind == "rejection":
+                reasons = counts[row["sense"]]
+                reasons[row["reason"]] = reasons.get(row["reason"], 0) + 1
         for table in (frames, clips, rejections):
             table.close()
     entry = Remembered(
@@ -161,6 +189,14 @@ def remember(home: Home, video: Video, senses: Iterable[Frame | Clip | Rejection
     written = {name: value for name, value in asdict(entry).items() if name != "roles"}
     write_json(home.index / f"{video.video}.json", written)
     return entry
+
+
+def _row(sensed: Frame | Clip | Rejection) -> tuple[str, dict[str, Any]]:
+    if isinstance(sensed, Frame):
+        return "frame", _frame_row(sensed)
+    if isinstance(sensed, Clip):
+        return "clip", _clip_row(sensed)
+    return "rejection", asdict(sensed)
 
 
 def _content(frames: str, clips: str) -> str:

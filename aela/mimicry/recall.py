@@ -136,7 +136,15 @@ class Mimic:
         Args:
             frames: with the columns of `aela.memory.store.FRAMES`, in the order of time.
         """
-        images = self.encoder.embed(frames)
+        return self.recollect(self.encoder.embed(frames), frames["time_s"].to_numpy())
+
+    def recollect(self, images: np.ndarray, times_s: np.ndarray) -> Recollection:
+        """What frames bring to mind that were looked at already.
+
+        Args:
+            images: float32 [n, d], their embeddings.
+            times_s: float [n], rising.
+        """
         memory, neighbours = self.remembering, self.settings.neighbours
         with torch.inference_mode():
             single = self.associator(torch.from_numpy(images).to(self.device)).cpu().numpy()
@@ -144,7 +152,7 @@ class Mimic:
         steady = steadied(
             np.column_stack([single, strange]),
             images,
-            frames["time_s"].to_numpy(),
+            times_s,
             self.settings.steady_s,
         )
         codes, strange = steady[:, :-1], steady[:, -1]

@@ -1,0 +1,79 @@
+"""Who may come in: whoever is on this machine, or has the token that the printed link holds."""
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+COOKIE = "aela"
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where the server listens and whom it answers.
+
+    Attributes:
+        address: what people open, such as `https://aela.example`, where a reverse proxy stands
+            before the server; None where they come straight to it.
+        token: what everybody must bring; None where only this machine can reach the server.
+    """
+
+    host: str
+    port: int
+    address: str | None = None
+    token: str | None = None
+
+    @classmethod
+    def at(cls, host: str, port: int, address: str | None = None) -> "Door":
+        """With a new token, unless only this machine can reach it.
+
+        Raises:
+            ValueError: `address` is no address of a page.
+        """
+        if address is not None:
+            parts = urlsplit(address)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+                raise ValueError(
+                    f"{address!r} is no address of a server; write it like https://aela.example."
+                )
+            address = f"{parts.scheme}://{parts.netloc}"
+        alone = host in LOOPBACK and address is None
+        return cls(host, port, address, None if alone else secrets.token_urlsafe(24))
+
+    @property
+    def link(self) -> str:
+        """What to open in a browser."""
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        start = self.address or f"http://{shown}:{self.port}"
+        return f"{start}/?token={self.token}" if self.token else f"{start}/"
+
+    def opens_to(self, token: str | None) -> bool:
+        """Whether a token is the right one, if one is needed."""
+        return self.token is None or hmac.compare_digest(
+            (token or "").encode(errors="replace"), self.token.encode()
+        )
+
+    def is_called(self, host: str) -> bool:
+        """Whether a request names this server, by its `Host`.
+
+        Without a token, a name that somebody else pointed at this machine would let their page in.
+        """
+        if self.token is not None:
+            return True
+        return _parts(f"//{host}") in [(name, self.port) for name in LOOPBACK]
+
+    def is_own(self, origin: str, host: str) -> bool:
+        """Whether the page that opens a socket is the server's own, by `Origin` and `Host`."""
+        if self.address is not None and origin == self.address:
+            return True
+        return self.is_called(host) and bool(host) and origin == f"http://{host}"
+
+
+def _parts(address: str) -> tuple[str | None, int | None]:
+    """Name and port of an address; nothing of what is none."""
+    try:
+        parts = urlsplit(address)
+        return parts.hostname, parts.port
+    except ValueError:
+        return None, None

@@ -1,0 +1,80 @@
+"""The learning stack beside a live session: the daemon that is there, or one of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import dagster as dg
+
+NICENESS = 10  # trainings wait for the live session, not the other way round
+ALIVE_S = 75.0  # daemons say each 30 s that they run
+LOOK_S = 5.0
+STOP_S = 20.0
+
+
+class Learner:
+    """A thread that sees to it that the sensors run, and what they ask for.
+
+    A daemon that looks after the home already, as that of `aela up`, is left to it; where there is
+    none, or no more, one is started.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.process: subprocess.Popen[bytes] | None = None
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="learner", daemon=True)
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def stop(self) -> None:
+        """End what was started, and all that it has begun; trainings go on at the next start."""
+        self.stopping.set()
+        self.thread.join()
+        if self.process is not None:
+            _end(self.process)
+            self.instance.wipe_daemon_heartbeats()  # The next start need not wait for this one.
+
+    def _run(self) -> None:
+        while not self.stopping.is_set():
+            ended = self.process is None or self.process.poll() is not None
+            if ended and not is_looked_after(self.instance):
+                self.process = _started()
+            self.stopping.wait(LOOK_S)
+
+
+def is_looked_after(instance: dg.DagsterInstance) -> bool:
+    """Whether some daemon runs the sensors."""
+    heartbeats = instance.get_daemon_heartbeats().values()
+    return any(time.time() - heartbeat.timestamp < ALIVE_S for heartbeat in heartbeats)
+
+
+def _started() -> subprocess.Popen[bytes]:
+    log = Path(os.environ["DAGSTER_HOME"]) / "live.log"
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dagster._daemon", "run", "-m", "aela_dagster.definitions"],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,  # Ctrl+C is for the live session, which ends it in order.
+        )
+    os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
+    return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and those it has started, more and more firmly."""
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, ending)
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            continue
+        except ProcessLookupError:
+            return
