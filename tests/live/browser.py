@@ -9,23 +9,76 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from socket import create_connection
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+import av
+import numpy as np
+import soundfile
+from av.audio.resampler import AudioResampler
+from av.video.frame import VideoFrame
 from websockets.sync.client import connect
+
+from aela.capture import SAMPLE_RATE_HZ
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "There is no Chromium: install it (Debian: apt-get install chromium) to test the page."
 START_S = 60.0
 WAIT_S = 60.0
+FPS = 10  # of what its camera shows
 
 
 def chromium() -> str | None:
     """Path of the browser, or None."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def devices(videos: Sequence[Path], folder: Path) -> tuple[Path, Path]:
+    """Videos of one size, one after the other, as what Chromium takes for camera and microphone.
+
+    Returns:
+        a y4m file at 10 fps and a WAV file of the same length.
+    """
+    picture, sound = folder / "camera.y4m", folder / "microphone.wav"
+    samples: list[np.ndarray] = []
+    with picture.open("wb") as file:
+        for video in videos:
+            frames, heard = pictures(video), _sound(video)
+            if not samples:
+                size = f"W{frames[0].width} H{frames[0].height}"
+                file.write(f"YUV4MPEG2 {size} F{FPS}:1 Ip A1:1 C420jpeg\n".encode())
+            for frame in frames:
+                file.write(b"FRAME\n" + frame.reformat(format="yuv420p").to_ndarray().tobytes())
+            length = len(frames) * SAMPLE_RATE_HZ // FPS
+            samples.append(np.pad(heard, (0, max(0, length - len(heard))))[:length])
+    soundfile.write(sound, np.concatenate(samples), SAMPLE_RATE_HZ)
+    return picture, sound
+
+
+def pictures(video: Path) -> list[VideoFrame]:
+    """The picture in view at each tenth of a second."""
+    shown: list[VideoFrame] = []
+    with av.open(str(video)) as container:
+        start_s: float | None = None
+        for frame in container.decode(video=0):
+            start_s = frame.time if start_s is None else start_s
+            while frame.time - (start_s or 0) >= len(shown) / FPS - 0.01:
+                shown.append(frame)
+    return shown
+
+
+def _sound(video: Path) -> np.ndarray:
+    """int16 mono [n]."""
+    mono = AudioResampler("s16", "mono", SAMPLE_RATE_HZ)
+    with av.open(str(video)) as container:
+        pieces = [part for piece in container.decode(audio=0) for part in mono.resample(piece)]
+    return np.concatenate([piece.to_ndarray()[0] for piece in pieces])
 
 
 class Browser:
@@ -65,10 +118,11 @@ class Browser:
             command.append(f"--use-file-for-fake-video-capture={picture}")
         if sound is not None:
             command.append(f"--use-file-for-fake-audio-capture={sound}")
-        self.log = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(
-            [*command, "about:blank"], stdout=self.log, stderr=self.log, start_new_session=True
-        )
+        self.log = Path(self.profile.name) / "log"
+        with self.log.open("wb") as file:
+            self.process = subprocess.Popen(
+                [*command, "about:blank"], stdout=file, stderr=file, start_new_session=True
+            )
         self.tabs: list[Tab] = []
         try:
             self.port = self._port()
@@ -84,8 +138,7 @@ class Browser:
             if file.exists() and (lines := file.read_text().splitlines()):
                 return int(lines[0])
             time.sleep(0.05)
-        self.log.seek(0)
-        raise RuntimeError(f"Chromium did not start: {self.log.read()[-2000:]!r}")
+        raise RuntimeError(f"Chromium did not start: {self.log.read_text()[-2000:]}")
 
     def open(self, url: str) -> "Tab":
         """A new tab that has loaded a page."""
@@ -95,6 +148,16 @@ class Browser:
         self.tabs.append(tab)
         tab.go(url)
         return tab
+
+    def open_when_served(self, url: str, timeout_s: float = 120.0) -> "Tab":
+        """A new tab, once a server listens."""
+        until, parts = time.monotonic() + timeout_s, urlsplit(url)
+        while time.monotonic() < until:
+            with suppress(OSError):
+                create_connection((parts.hostname or "", parts.port or 80), 5).close()
+                return self.open(url)
+            time.sleep(0.2)
+        raise TimeoutError(f"Nobody listens at {url}.")
 
     def leave(self, tab: "Tab") -> None:
         """Close a tab, as a person does."""
@@ -108,7 +171,6 @@ class Browser:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        self.log.close()
         self.profile.cleanup()
 
     def __enter__(self) -> "Browser":
@@ -197,9 +259,7 @@ class Tab:
             f"(document.querySelector({selector!r}))"
         )
         for kind in ("mousePressed", "mouseReleased"):
-            self.call(
-                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
-            )
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def press(self, key: str) -> None:
         """Press a key that writes one character."""

@@ -167,7 +167,7 @@ function showTraining(training, generation) {
     write(item.children[0], model.replaceAll("_", " "));
     write(item.children[1], doing);
     item.title = doing;
-    item.classList.toggle("busy", share !== null);
+    item.classList.toggle("busy", typeof share === "number");
     item.style.setProperty("--share", share ?? 0);
   });
   const sentence = generation
