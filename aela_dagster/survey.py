@@ -15,7 +15,7 @@ from resources.compute import TRAINS_TAG
 
 EVERY_S = 4.0
 EVENTS_LOOKED_AT = 20  # the newest of a run, for the last word on how far it is
-PER_CENT = re.compile(r"\((\d+ ?%)")
+PER_CENT = re.compile(r"\((\d+)%")
 
 
 class Survey:
@@ -25,6 +25,7 @@ class Survey:
         self.runner = runner
         self.seconds: dict[str, tuple[str, float]] = {}  # of clips: by video, of which content
         self.last: dict[str, Any] = {
+            "home": str(runner.home.root),
             "generation": None,
             "memory": {"videos": 0, "frames": 0, "clips": 0, "seconds": 0.0},
             "training": [],
@@ -85,7 +86,7 @@ class Survey:
             "seconds": round(sum(self.seconds[entry.video][1] for entry in entries), 1),
         }
 
-    def _training(self) -> list[dict[str, str]]:
+    def _training(self) -> list[dict[str, Any]]:
         from aela_dagster.definitions import the_schedule
 
         instance = self.runner.instance
@@ -93,17 +94,18 @@ class Survey:
         conditions = the_schedule.conditions
         found = plan.standings(instance, self.runner.home, conditions, time.time(), runs)
         trained_in = {run.tags.get(TRAINS_TAG): run.run_id for run in runs}
-        doing = {
-            model: self._progress(trained_in[model]) if model in trained_in else standing.why
-            for model, standing in found.items()
-        }
-        return [{"model": model, "doing": doing[model]} for model in MODELS]
+        training: list[dict[str, Any]] = []
+        for model in MODELS:
+            share = self._share(trained_in[model]) if model in trained_in else None
+            training.append({"model": model, "doing": found[model].why, "share": share})
+        return training
 
-    def _progress(self, run_id: str) -> str:
+    def _share(self, run_id: str) -> float:
+        """How much of a training is done, 0 to 1, by its newest report."""
         newest = self.runner.instance.get_records_for_run(
             run_id, limit=EVENTS_LOOKED_AT, ascending=False
         )
         for record in newest.records:
-            if share := PER_CENT.search(record.event_log_entry.user_message):
-                return f"It is being trained: {share[1]}."
-        return "It is being trained."
+            if spent := PER_CENT.search(record.event_log_entry.user_message):
+                return int(spent[1]) / 100
+        return 0.0
