@@ -29,6 +29,7 @@ from aela.capture import SAMPLE_RATE_HZ
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "There is no Chromium: install it (Debian: apt-get install chromium) to test the page."
+LET_IN = "--use-fake-ui-for-media-stream"  # every page may use camera and microphone
 START_S = 60.0
 WAIT_S = 60.0
 FPS = 10  # of what its camera shows
@@ -45,20 +46,27 @@ def devices(videos: Sequence[Path], folder: Path) -> tuple[Path, Path]:
     Returns:
         a y4m file at 10 fps and a WAV file of the same length.
     """
-    picture, sound = folder / "camera.y4m", folder / "microphone.wav"
+    frames: list[VideoFrame] = []
     samples: list[np.ndarray] = []
-    with picture.open("wb") as file:
-        for video in videos:
-            frames, heard = pictures(video), _sound(video)
-            if not samples:
-                size = f"W{frames[0].width} H{frames[0].height}"
-                file.write(f"YUV4MPEG2 {size} F{FPS}:1 Ip A1:1 C420jpeg\n".encode())
-            for frame in frames:
-                file.write(b"FRAME\n" + frame.reformat(format="yuv420p").to_ndarray().tobytes())
-            length = len(frames) * SAMPLE_RATE_HZ // FPS
-            samples.append(np.pad(heard, (0, max(0, length - len(heard))))[:length])
-    soundfile.write(sound, np.concatenate(samples), SAMPLE_RATE_HZ)
-    return picture, sound
+    for video in videos:
+        seen, heard = pictures(video), _sound(video)
+        length = len(seen) * SAMPLE_RATE_HZ // FPS
+        frames += seen
+        samples.append(np.pad(heard, (0, max(0, length - len(heard))))[:length])
+    microphone = folder / "microphone.wav"
+    soundfile.write(microphone, np.concatenate(samples), SAMPLE_RATE_HZ)
+    return as_camera(frames, folder), microphone
+
+
+def as_camera(frames: Sequence[VideoFrame], folder: Path) -> Path:
+    """Frames of one size as what Chromium takes for a camera: a y4m file at 10 fps."""
+    camera = folder / "camera.y4m"
+    with camera.open("wb") as file:
+        size = f"W{frames[0].width} H{frames[0].height}"
+        file.write(f"YUV4MPEG2 {size} F{FPS}:1 Ip A1:1 C420jpeg\n".encode())
+        for frame in frames:
+            file.write(b"FRAME\n" + frame.reformat(format="yuv420p").to_ndarray().tobytes())
+    return camera
 
 
 def pictures(video: Path) -> list[VideoFrame]:

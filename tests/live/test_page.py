@@ -1,30 +1,32 @@
 """The live page in a real browser, served by the real server."""
 
 import io
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from av.video.frame import VideoFrame
 from PIL import Image
+from tests.live.pages import free_port, page, served
 
 from aela.capture import SAMPLE_RATE_HZ
-from aela.capture.feed import Feed
 from aela.live.door import Door
-from aela.live.memory import Kept, LiveMemory
-from aela.live.server import Server
+from aela.live.memory import Kept
+from aela.live.mind import Mind
 from aela.live.session import Session
 from aela.live.watcher import Word
 from aela.memory import store
+from aela.mimicry import generation as generations
+from aela.mimicry.recall import Mimic
+from aela.mimicry.settings import MimicrySettings
 from aela.storage import Home
-
-from .browser import MISSING, Browser, Tab, chromium, devices
+from tests.live.browser import LET_IN, MISSING, Browser, Tab, as_camera, chromium, devices
+from tests.live.speaking import THINGS, jpeg
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=MISSING)
 
@@ -38,43 +40,20 @@ SURVEY: dict[str, Any] = {
 ELSEWHERE = "Another tab is showing."
 
 
-@dataclass(frozen=True)
-class Served:
-    """A live session that is served, and recorded for nobody."""
-
-    session: Session
-    link: str
+Live = tuple[Session, Door]
 
 
 @contextmanager
-def served(home: Home, port: int, address: str | None = None) -> Iterator[Served]:
-    feed = Feed("the page")
-    memory = LiveMemory(feed)
-    session = Session(memory, feed, survey=lambda: dict(SURVEY), cut=lambda minutes: None)
-    door = Door.at("127.0.0.1", port, address)
-    server = Server(home, session, door)
-    recording = threading.Thread(target=lambda: list(memory.minutes()), daemon=True)
-    session.watcher.start()
-    recording.start()
-    server.start()
-    try:
-        yield Served(session, door.link)
-    finally:
-        server.stop()
-        memory.stop()
-        session.watcher.stop()
-        recording.join(30)
+def shown(home: Home, door: Door | None = None) -> Iterator[Live]:
+    """A live session that is served and followed, in which something was learned already."""
+    with served(home, door=door, remembering=True) as live:
+        live[0].survey = lambda: dict(SURVEY)
+        yield live
 
 
 @pytest.fixture
-def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
-@pytest.fixture
-def live(home: Home, port: int) -> Iterator[Served]:
-    with served(home, port) as running:
+def live(home: Home) -> Iterator[Live]:
+    with shown(home) as running:
         yield running
 
 
@@ -82,21 +61,21 @@ def live(home: Home, port: int) -> Iterator[Served]:
 def browser(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A browser that sees and hears the film, and lets every page do so."""
     folder = tmp_path_factory.mktemp("devices")
-    with Browser(*devices([film], folder), flags=["--use-fake-ui-for-media-stream"]) as running:
+    with Browser(*devices([film], folder), flags=[LET_IN]) as running:
         yield running
 
 
 @pytest.fixture
-def tab(browser: Browser, live: Served) -> Iterator[Tab]:
+def tab(browser: Browser, live: Live) -> Iterator[Tab]:
     """The live page in a tab of its own; closed in the end, and nothing went wrong in it."""
-    opened = browser.open(live.link)
+    opened = browser.open(live[1].link)
     opened.wait("document.querySelector('#link').textContent === 'connected'")
     yield opened
     browser.leave(opened)
     assert opened.errors == []
 
 
-def test_what_is_shown_is_kept_and_seen_on_the_page(tab: Tab, live: Served):
+def test_what_is_shown_is_kept_and_seen_on_the_page(tab: Tab, live: Live):
     assert "/somewhere/data" in tab.text("#welcome")
     tab.click("#start")
     tab.wait("document.querySelectorAll('#strip img').length >= 3")
@@ -115,14 +94,14 @@ def test_what_is_shown_is_kept_and_seen_on_the_page(tab: Tab, live: Served):
     tab.click("#stop")
     tab.wait("document.querySelector('#welcome').checkVisibility()")
     assert tab.evaluate("document.querySelector('#camera').srcObject") is None
-    assert live.session.shows is None
+    assert live[0].shows is None
 
 
-def test_a_word_is_played_and_kept_from_being_learned(tab: Tab, live: Served):
+def test_a_word_is_played_and_kept_from_being_learned(tab: Tab, live: Live):
     tab.click("#start")
     tab.wait("document.querySelector('#sharp').checkVisibility()")
     masked: list[tuple[float, float]] = []
-    hear_itself = live.session.memory.hear_itself
+    hear_itself = live[0].memory.hear_itself
     told = threading.Event()
 
     def note(start_s: float, end_s: float) -> None:
@@ -131,20 +110,20 @@ def test_a_word_is_played_and_kept_from_being_learned(tab: Tab, live: Served):
         if len(masked) == 2:  # that it is told to say it, and that the page plays it
             told.set()
 
-    live.session.memory.hear_itself = note
-    live.session.watcher.says(Word(5, wav()), 1.0)
+    live[0].memory.hear_itself = note
+    live[0].watcher.says(Word(5, word_wav()), 1.0)
     tab.wait("document.querySelector('#saying').dataset.word === '5'")
     assert told.wait(30)
     start_s, end_s = masked[1]
     assert 0.4 < end_s - start_s < 1.5
-    assert abs(start_s - live.session.memory.now_s()) < 20
+    assert abs(start_s - live[0].memory.now_s()) < 20
     tab.wait("!document.querySelector('#saying').checkVisibility()")
 
 
-def test_one_tab_shows_at_a_time(tab: Tab, browser: Browser, live: Served):
+def test_one_tab_shows_at_a_time(tab: Tab, browser: Browser, live: Live):
     tab.click("#start")
     tab.wait("document.querySelector('#camera').videoWidth > 0")
-    second = browser.open(live.link)
+    second = browser.open(live[1].link)
     second.wait(f"document.body.innerText.includes('{ELSEWHERE}')")
     second.wait("document.querySelector('#strip img')")  # it looks on
     second.click("#take")
@@ -155,26 +134,26 @@ def test_one_tab_shows_at_a_time(tab: Tab, browser: Browser, live: Served):
     tab.wait("document.querySelector('#welcome').checkVisibility()")
 
 
-def test_the_page_comes_back_after_the_server(home: Home, port: int, browser: Browser):
-    with served(home, port) as before:
-        tab = browser.open(before.link)
+def test_the_page_comes_back_after_the_server(home: Home, browser: Browser):
+    with shown(home) as (_, door):
+        tab = browser.open(door.link)
         tab.click("#start")
         tab.wait("document.querySelector('#strip img')")
         tab.press("l")
         tab.wait("document.querySelector('#learn').ariaPressed === 'false'")
     tab.wait("document.querySelector('#link').textContent.startsWith('connection lost')")
     assert tab.evaluate("document.querySelector('#forget').disabled")
-    with served(home, port) as after:
+    with shown(home, door) as (after, _):
         tab.wait("document.querySelector('#link').textContent === 'connected'")
         tab.wait("document.querySelector('#learn').ariaPressed === 'false'")  # as was chosen
         tab.press("l")
         tab.wait("document.querySelector('#sharp').checkVisibility()")
-        assert after.session.shows is not None
-        assert after.session.memory.learning
+        assert after.shows is not None
+        assert after.memory.learning
         browser.leave(tab)
 
 
-def test_keys_and_names_for_those_who_do_not_see(tab: Tab, live: Served):
+def test_keys_and_names_for_those_who_do_not_see(tab: Tab, live: Live):
     tab.click("#start")
     tab.wait("document.querySelector('#strip img')")
     tab.press("l")
@@ -187,7 +166,7 @@ def test_keys_and_names_for_those_who_do_not_see(tab: Tab, live: Served):
     tab.wait("document.querySelector('#about').open")
     tab.click("#about button")
     tab.wait("!document.querySelector('#about').open")
-    assert not live.session.memory.learning and not live.session.watcher.speaks
+    assert not live[0].memory.learning and not live[0].watcher.speaks
     tree = tab.call("Accessibility.getFullAXTree")["nodes"]
     named = [
         (node["role"]["value"], node.get("name", {}).get("value", "").strip())
@@ -196,6 +175,29 @@ def test_keys_and_names_for_those_who_do_not_see(tab: Tab, live: Served):
     ]
     assert all(name for role, name in named if role in ("button", "meter", "image"))
     assert {"Learn", "Speak", "Forget that", "Stop", "Help"} <= {name for _, name in named}
+
+
+@pytest.mark.parametrize("thing", THINGS)
+def test_the_word_of_what_is_shown_is_played(
+    thing: str, speaking: tuple[Home, dict[str, str]], tmp_path: Path
+):
+    home, keys = speaking
+    views = [Image.open(io.BytesIO(jpeg(thing, 4 * abs(step)))) for step in range(-10, 10)]
+    turning = [VideoFrame.from_image(view) for view in views]
+    camera = as_camera(turning, tmp_path)
+    mimic = Mimic.load(home, generations.required(home), MimicrySettings())
+    with served(home) as (session, door), Browser(camera, flags=[LET_IN]) as browser:
+        session.watcher.take_over(Mind(home, mimic, 0))
+        tab = browser.open(door.link)
+        tab.click("#start")
+        tab.wait("document.querySelector('#saying').checkVisibility()")
+        word = int(tab.evaluate("document.querySelector('#saying').dataset.word"))
+        assert mimic.remembering.clip_videos[word] == keys[thing]
+        tab.wait("document.querySelector('#as-heard').checkVisibility()")
+        assert tab.evaluate("document.querySelector('#as-heard').title").startswith(keys[thing])
+        tab.wait(f"document.querySelector('#moments img').src.includes('/{keys[thing]}/')")
+        assert tab.text("#answer") == "It knows this."
+        assert tab.errors == []
 
 
 @pytest.mark.parametrize("width", [360, 390, 768, 1280])
@@ -214,35 +216,40 @@ def test_nothing_is_beside_the_screen(tab: Tab, width: int):
     assert tab.evaluate(fits)
 
 
-def test_what_is_told_is_text_and_never_markup(tab: Tab, live: Served):
-    live.session.notice("<img src=x onerror=alert(1)><b>bold</b>")
+def test_what_is_told_is_text_and_never_markup(tab: Tab, live: Live):
+    live[0].notice("<img src=x onerror=alert(1)><b>bold</b>")
     tab.wait("document.querySelector('#toasts').textContent.includes('<b>bold</b>')")
     assert tab.evaluate("document.querySelectorAll('#toasts p > *').length") == 0
 
 
-def test_a_page_that_is_open_all_night_stays_small(tab: Tab, live: Served):
+def test_a_page_that_is_open_all_night_stays_small(tab: Tab, live: Live):
+    session, door = live
     tab.call("Performance.enable")
 
-    def size(rounds: range) -> dict[str, float]:
+    def size_after(rounds: range) -> dict[str, float]:
         for number in rounds:
-            tell_much(live.session, number)
+            tell_much(session, number)
             last = f"Frame kept at {number} s"
             tab.wait(f"document.querySelector('#strip img')?.alt === '{last}'")
-        tab.wait("document.querySelectorAll('#toasts p').length <= 3")
+        tab.wait("document.querySelector('#chips li:first-child .chip')")
         tab.call("HeapProfiler.collectGarbage")
         metrics = tab.call("Performance.getMetrics")["metrics"]
         return {metric["name"]: metric["value"] for metric in metrics}
 
-    early, late = size(range(30)), size(range(30, 180))
+    with page(door) as another:
+        another.say("begin")
+        tab.wait(f"document.body.innerText.includes('{ELSEWHERE}')")
+        early, late = size_after(range(30)), size_after(range(30, 150))
+        for selector, most in (("#strip li", 16), ("#chips li", 10), ("#moments li", 4)):
+            assert 0 < tab.evaluate(f"document.querySelectorAll('{selector}').length") <= most
+    assert tab.evaluate("document.querySelectorAll('#toasts p').length") <= 3
     assert late["Nodes"] < 1.2 * early["Nodes"] + 200
     assert late["JSHeapUsedSize"] < early["JSHeapUsedSize"] + (3 << 20)
-    for selector, most in (("#strip li", 16), ("#chips li", 10), ("#moments li", 4)):
-        assert 0 < tab.evaluate(f"document.querySelectorAll('{selector}').length") <= most
 
 
 def tell_much(session: Session, number: int) -> None:
     """About forty messages, as come in some seconds of showing; the last is about a frame."""
-    frame = Kept(2 * number + 1, "frame", number, number, jpeg(number))
+    frame = Kept(2 * number + 1, "frame", number, number, plain_jpeg(number))
     clip = Kept(2 * number + 2, "clip", number, number + 0.5, flac())
     session.memory.kept |= {frame.id: frame, clip.id: clip}
     picture, sound = f"/moments/open/{frame.id}", f"/moments/open/{clip.id}"
@@ -259,33 +266,34 @@ def tell_much(session: Session, number: int) -> None:
             {**look, "at_s": at_s, "moments": 4 * [moment], "clip": {**of, "sound": sound}}
         )
         session.tell({"type": "left_out", "kind": "clip", "at_s": at_s, "reason": f"r{number}"})
-    session.see(jpeg(number))
+    session.see(plain_jpeg(number))
     session.notice(f"This is sentence {number}.")
     for kept, media in ((clip, {"sound": sound}), (frame, {"picture": picture})):
         session.tell({"type": "kept", "id": kept.id, "kind": kept.sense, "at_s": number, **media})
 
 
-def test_a_browser_that_refuses_is_explained(live: Served):
+def test_a_browser_that_refuses_is_explained(live: Live):
     with Browser(flags=["--deny-permission-prompts"]) as browser:
-        tab = browser.open(live.link)
+        tab = browser.open(live[1].link)
         tab.click("#start")
         tab.wait("document.querySelector('#trouble').checkVisibility()")
         assert "allow both beside its address" in tab.text("#trouble")
         tab.wait("!document.querySelector('#start').disabled")
-    assert live.session.shows is None
+    assert live[0].shows is None
 
 
-def test_an_insecure_address_is_explained(home: Home, port: int):
-    rules = "--host-resolver-rules=MAP aela.example 127.0.0.1"
-    with served(home, port, f"http://aela.example:{port}") as live, Browser(flags=[rules]) as it:
-        tab = it.open(live.link)
+def test_an_insecure_address_is_explained(home: Home):
+    rules, port = "--host-resolver-rules=MAP aela.example 127.0.0.1", free_port()
+    door = Door.at("127.0.0.1", port, f"http://aela.example:{port}")
+    with shown(home, door), Browser(flags=[rules]) as browser:
+        tab = browser.open(door.link)
         assert "token" not in tab.evaluate("location.href")
         tab.click("#start")
         tab.wait("document.querySelector('#trouble').checkVisibility()")
         assert "https" in tab.text("#trouble")
 
 
-def wav() -> bytes:
+def word_wav() -> bytes:
     file = io.BytesIO()
     tone = np.sin(np.arange(SAMPLE_RATE_HZ // 2) / 20) / 2
     soundfile.write(file, tone, SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16")
@@ -296,7 +304,7 @@ def flac() -> bytes:
     return store.to_flac(np.sin(np.arange(4_410) / 20).astype(np.float32) / 2)
 
 
-def jpeg(number: int) -> bytes:
+def plain_jpeg(number: int) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (64, 48), (number % 256, 90, 40)).save(file, "JPEG")
     return file.getvalue()

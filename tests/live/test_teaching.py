@@ -1,9 +1,7 @@
 """Two things are shown to the page and named; shown one again, it says the word it was taught."""
 
 import io
-import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,24 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.live.pages import free_port
 
 from aela.memory import store
 from aela.storage import Home
-
-from .browser import MISSING, Browser, chromium, devices, pictures
+from tests.live.browser import LET_IN, MISSING, Browser, chromium, devices, pictures
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=MISSING)
 
 TAUGHT = ("acorn", "spoon")
 LEARNED_S = 1500.0  # at most, on a machine that is busy with much else
-FLAGS = ["--use-fake-ui-for-media-stream"]
 
 
 @pytest.fixture
 def link(home: Home, tmp_path: Path) -> Iterator[str]:
     """`aela live` as a person starts it, learning little; where its page is."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "aela_dagster.cli", "live", "--port", str(port)]
     log = tmp_path / "live.log"
     with log.open("wb") as file:
@@ -37,7 +33,6 @@ def link(home: Home, tmp_path: Path) -> Iterator[str]:
             [*command, "--home", str(home.root), "--preset", "quick", "--effort", "0.15"],
             stdout=file,
             stderr=file,
-            env={**os.environ, "DAGSTER_HOME": str(tmp_path / "dagster")},
         )
     try:
         yield f"http://127.0.0.1:{port}/"
@@ -55,7 +50,7 @@ def test_what_is_taught_on_the_page_is_said_on_the_page(
 ):
     films = {name: sorted((nursery / "train").glob(f"{name}_*.mp4")) for name in TAUGHT}
     every = [film for of_one in films.values() for film in of_one]
-    with Browser(*devices(every, tmp_path), flags=FLAGS) as browser:
+    with Browser(*devices(every, tmp_path), flags=[LET_IN]) as browser:
         tab = browser.open_when_served(link)
         tab.click("#start")
         tab.wait("document.querySelectorAll('#chips .chip').length >= 3", LEARNED_S)
@@ -65,7 +60,7 @@ def test_what_is_taught_on_the_page_is_said_on_the_page(
         assert tab.errors == []
 
     for name in TAUGHT:
-        with Browser(*devices(films[name], tmp_path), flags=FLAGS) as browser:
+        with Browser(*devices(films[name], tmp_path), flags=[LET_IN]) as browser:
             tab = browser.open(link)
             tab.click("#learn")  # what it says now is judged, and nothing new is learned
             tab.click("#start")

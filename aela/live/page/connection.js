@@ -19,7 +19,8 @@ export class Connection {
    * @param {(message: object) => void} on.message a JSON message
    * @param {(kind: number, bytes: ArrayBuffer) => void} on.binary a binary message
    * @param {() => void} on.open
-   * @param {(waitS: number) => void} on.lost it tries again after `waitS` seconds
+   * @param {(waitS: number, reason: string) => void} on.lost it tries again after `waitS` seconds;
+   *   `reason` is what the server said, if anything
    */
   constructor(on) {
     this.on = on;
@@ -82,16 +83,16 @@ export class Connection {
       if (typeof data === "string") this.on.message(JSON.parse(data));
       else this.on.binary(new Uint8Array(data, 0, 1)[0], data);
     };
-    socket.onclose = () => this.#lost(socket);
+    socket.onclose = ({ reason }) => this.#lost(socket, reason);
   }
 
-  #lost(socket) {
+  #lost(socket, reason) {
     if (socket !== this.socket) return;
     this.socket = null;
     const waitS = this.waitS * (0.75 + Math.random() / 2);
     this.waitS = Math.min(2 * this.waitS, MOST_WAIT_S);
     this.timer = setTimeout(() => this.#open(), waitS * 1000);
-    this.on.lost(waitS);
+    this.on.lost(waitS, reason);
   }
 
   /** Connect at once instead of waiting on. */
@@ -106,7 +107,7 @@ export class Connection {
     if (now() - this.heard > SILENT_S) {
       const silent = this.socket;
       silent.close();
-      this.#lost(silent); // its own close event may take minutes
+      this.#lost(silent, ""); // its own close event may take minutes
       return;
     }
     this.tell({ type: "ping", at_s: now() });

@@ -47,7 +47,7 @@ export class Mind {
       return;
     }
     if (seen.says) this.#answer("says", speaks ? "It knows this." : "It would say:");
-    else this.#answer("silent", "It does not know this, and stays silent.");
+    else this.#answer("silent", "Silent: it does not know this.");
     meter("sure", seen.confidence, `${Math.round(100 * seen.confidence)} %`);
     meter("novel", seen.novelty, seen.novelty.toFixed(2), seen.threshold);
     this.#word(seen.says ? word : null);

@@ -46,9 +46,10 @@ function open() {
   lostAt = null;
 }
 
-function lost(waitS) {
+function lost(waitS, reason) {
   lostAt ??= now();
-  link("lost", waitS < 1 ? "connection lost, trying again" : `connection lost, trying again in ${Math.round(waitS)} s`);
+  const soon = waitS < 1 ? "trying again" : `trying again in ${Math.round(waitS)} s`;
+  link("lost", reason || `connection lost, ${soon}`);
   for (const id of ["learn", "speak", "forget"]) byId(id).disabled = true;
   mind.rest("The connection is lost.");
 }
@@ -147,9 +148,9 @@ function showMemory(memory) {
     "count-frames": memory.frames,
     "count-clips": memory.clips,
     "count-videos": memory.videos,
-    "count-seconds": Math.round(memory.seconds),
   };
   for (const [id, count] of Object.entries(counts)) write(byId(id), count.toLocaleString());
+  write(byId("clips-name"), `clips, ${Math.round(memory.seconds).toLocaleString()} s`);
   const { open_frames: frames, open_clips: clips } = memory;
   write(byId("open"), frames || clips ? `and ${frames} frames, ${clips} clips of this minute` : "");
 }
@@ -228,7 +229,7 @@ async function begin(take) {
       if (senses?.stream === stream) senses.stop.push(stop);
       else stop(); // closed meanwhile
     }
-    wakeLock = await navigator.wakeLock?.request("screen").catch(() => null);
+    stayAwake();
     arrange();
   } catch (error) {
     closeSenses();
@@ -237,6 +238,11 @@ async function begin(take) {
   } finally {
     for (const button of buttons) button.disabled = false;
   }
+}
+
+/** Phones darken while nobody touches them. */
+async function stayAwake() {
+  wakeLock = await navigator.wakeLock?.request("screen").catch(() => null);
 }
 
 function closeSenses() {
@@ -314,4 +320,5 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden || !senses) return;
   toast("While this tab was hidden, it heard but could not see.");
   voice.wake();
+  stayAwake();
 });
