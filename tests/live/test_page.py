@@ -272,14 +272,22 @@ def tell_much(session: Session, number: int) -> None:
         session.tell({"type": "kept", "id": kept.id, "kind": kept.sense, "at_s": number, **media})
 
 
-def test_a_browser_that_refuses_is_explained(live: Live):
-    with Browser(flags=["--deny-permission-prompts"]) as browser:
+@pytest.mark.parametrize(
+    ("flags", "told", "shows"),
+    [
+        (["--deny-permission-prompts"], "allow both beside its address", False),
+        ([LET_IN, "--use-fake-device-for-media-stream=device-count=0"], "There is no camera", True),
+    ],
+)
+def test_what_the_browser_does_not_give_is_explained(
+    live: Live, flags: list[str], told: str, shows: bool
+):
+    with Browser(flags=flags) as browser:
         tab = browser.open(live[1].link)
         tab.click("#start")
-        tab.wait("document.querySelector('#trouble').checkVisibility()")
-        assert "allow both beside its address" in tab.text("#trouble")
+        tab.wait(f"document.querySelector('#trouble').textContent.includes('{told}')")
         tab.wait("!document.querySelector('#start').disabled")
-    assert live[0].shows is None
+        assert (live[0].shows is not None) == shows
 
 
 def test_an_insecure_address_is_explained(home: Home):

@@ -2,7 +2,7 @@
 
 import { now } from "./connection.js";
 
-const MOST_WORDS = 256;
+const MOST_WORDS = 128; // the server sends what it has not sent for longer again
 const MOST_SOUNDS = 24;
 
 export class Voice {
