@@ -6,6 +6,8 @@ const PING_EVERY_S = 5;
 const SILENT_S = 15; // without any message for so long, the connection is lost
 const MOST_PICTURE_BACKLOG = 128 * 1024; // bytes that wait to be sent; then pictures are left out
 const MOST_SOUND_BACKLOG = 2 * 1024 * 1024; // ... and sound, too
+const MOST_UNSEEN = 5; // pictures on their way: more would only be looked at later
+const UNSEEN_S = 2; // a picture that was not looked at by then never will be
 
 const PICTURE = 1;
 const SOUND = 2;
@@ -28,6 +30,7 @@ export class Connection {
     this.waitS = FIRST_WAIT_S;
     this.heard = 0;
     this.dropped = 0;
+    this.unseen = []; // stamps of the pictures that were sent and not looked at yet
     setInterval(() => this.#look(), PING_EVERY_S * 1000);
     addEventListener("online", () => this.#again());
     document.addEventListener("visibilitychange", () => document.hidden || this.#again());
@@ -45,9 +48,15 @@ export class Connection {
   /** Whether a picture may be sent now; if not, it is counted as left out. */
   takesPicture() {
     if (!this.isOpen) return false;
-    if (this.socket.bufferedAmount <= MOST_PICTURE_BACKLOG) return true;
+    while (now() - this.unseen[0] > UNSEEN_S) this.unseen.shift();
+    if (this.unseen.length < MOST_UNSEEN && this.socket.bufferedAmount <= MOST_PICTURE_BACKLOG) return true;
     this.dropped += 1;
     return false;
+  }
+
+  /** The server has looked at the picture of that stamp, and will look at none before it. */
+  seen(stampS) {
+    this.unseen = this.unseen.filter((sentS) => sentS > stampS);
   }
 
   picture(stampS, jpeg) {
@@ -57,6 +66,7 @@ export class Connection {
     new DataView(message.buffer).setFloat64(1, stampS, true);
     message.set(new Uint8Array(jpeg), 9);
     this.socket.send(message);
+    this.unseen.push(stampS);
   }
 
   /** Mono samples (Int16Array), stamped with the time of the first. */
@@ -76,7 +86,10 @@ export class Connection {
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     this.heard = now();
-    socket.onopen = () => this.on.open();
+    socket.onopen = () => {
+      this.unseen = [];
+      this.on.open();
+    };
     socket.onmessage = ({ data }) => {
       this.heard = now();
       this.waitS = FIRST_WAIT_S;

@@ -64,6 +64,7 @@ function message(told) {
     case "state":
       return showState(told);
     case "look":
+      if (senses) connection.seen(told.at_s);
       return mind.look(told, state.speak);
     case "level":
       return level.add(told);
