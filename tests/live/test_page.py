@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,6 @@ import pytest
 import soundfile
 from av.video.frame import VideoFrame
 from PIL import Image
-from tests.live.pages import free_port, page, served
 
 from aela.capture import SAMPLE_RATE_HZ
 from aela.live.door import Door
@@ -26,6 +26,7 @@ from aela.mimicry.recall import Mimic
 from aela.mimicry.settings import MimicrySettings
 from aela.storage import Home
 from tests.live.browser import LET_IN, MISSING, Browser, Tab, as_camera, chromium, devices
+from tests.live.pages import free_port, page, served
 from tests.live.speaking import THINGS, jpeg
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=MISSING)
@@ -118,6 +119,30 @@ def test_a_word_is_played_and_kept_from_being_learned(tab: Tab, live: Live):
     assert 0.4 < end_s - start_s < 1.5
     assert abs(start_s - live[0].memory.now_s()) < 20
     tab.wait("!document.querySelector('#saying').checkVisibility()")
+
+
+def test_a_server_that_is_held_up_finds_no_queue_of_old_pictures(tab: Tab, live: Live):
+    session, _ = live
+    tab.click("#start")
+    tab.wait("document.querySelector('#sharp').checkVisibility()")
+    show, came_s, held_up_s = session.watcher.show, [], 1.8
+
+    def note(stamp_s: float, picture: bytes) -> None:
+        came_s.append(time.monotonic())
+        show(stamp_s, picture)
+
+    def hold_up() -> None:
+        session.watcher.show = note
+        time.sleep(held_up_s)
+        came_s.append(time.monotonic())
+
+    assert session.loop is not None
+    session.loop.call_soon_threadsafe(hold_up)
+    while not came_s or time.monotonic() < came_s[0] + 2:
+        tab.wait("true")
+        time.sleep(0.1)
+    at_once = [at_s for at_s in came_s[1:] if at_s < came_s[0] + 0.2]
+    assert len(at_once) <= 8  # the page would have taken eighteen meanwhile
 
 
 def test_one_tab_shows_at_a_time(tab: Tab, browser: Browser, live: Live):
