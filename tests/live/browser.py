@@ -274,5 +274,6 @@ class Tab:
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=key)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
-    def screenshot(self, path: Path) -> None:
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
+    def screenshot(self) -> bytes:
+        """What the tab shows, as PNG."""
+        return base64.b64decode(self.call("Page.captureScreenshot")["data"])
