@@ -1,6 +1,5 @@
 """`aela live`: a live page, what it shows is remembered and learned from, and the system speaks."""
 
-import queue
 import signal
 import sys
 import threading
@@ -16,18 +15,18 @@ from aela.capture.live import LiveSettings
 from aela.live.door import LOOPBACK, Door
 from aela.live.eyes import Eyes
 from aela.live.follower import Follower
-from aela.live.memory import LiveMemory, Span
+from aela.live.memory import LiveMemory
 from aela.live.server import Server
 from aela.live.session import Session
 from aela.live.speaker import Speaker
+from aela.presets import preset
 from aela_dagster import recording
+from aela_dagster.cutter import Cutter
 from aela_dagster.learner import Learner
 from aela_dagster.runs import Runner
 from aela_dagster.survey import Survey
-from resources.compute import Compute
+from resources.devices import torch_device
 from resources.memory import Memory
-
-MOST_WRITING_S = 60.0  # until a minute that is over is written
 
 
 def run(console: Console, runner: Runner, door: Door, source: str | None, learning: bool) -> None:
@@ -104,14 +103,14 @@ class Live:
     ) -> None:
         self.runner, self.tell = runner, tell
         feed = None if source else Feed("the page")
-        self.eyes = None if feed else Eyes(lambda jpeg: self.session.see(jpeg), self._hear)
+        self.eyes = Eyes(lambda jpeg: self.session.see(jpeg), self._hear)
         self.memory = LiveMemory(
-            feed or source,
+            feed or source or "",
             Memory().capture_settings,
             settings,
             replay=source is not None and Path(source).is_file(),
             tell=self._tell,
-            **({"arriving": self.eyes.take} if self.eyes else {}),
+            arriving=self.eyes.take if source else lambda packet: None,
         )
         self.survey = Survey(runner)
         self.cutter = Cutter(runner, self._tell)
@@ -119,14 +118,10 @@ class Live:
         self.session = Session(
             self.memory, feed, survey=self.survey, cut=self.cutter.ask, speaker=self.speaker.say
         )
-        compute = Compute(**runner.compute)
-        self.follower = Follower(
-            runner.home,
-            compute.settings.mimicry,
-            compute.torch_device(),
-            self.session.watcher.take_over,
-            self._tell,
-        )
+        mimicry = preset(runner.compute["preset"]).mimicry
+        device = torch_device(runner.compute["device"])
+        take_over = self.session.watcher.take_over
+        self.follower = Follower(runner.home, mimicry, device, take_over, self._tell)
         self.learner = Learner(runner.instance) if learning else None
         self.memory.learn(learning)
         self.server = Server(runner.home, self.session, door)
@@ -134,14 +129,8 @@ class Live:
         self.failure: Exception | None = None
 
     def start(self) -> None:
-        self.session.watcher.start()
-        for part in (self.eyes, self.survey, self.cutter, self.follower, self.speaker):
-            if part is not None:
-                part.start()
-        if self.learner is not None:
-            self.learner.start()
-        self.recording.start()
-        self.server.start()
+        for part in (self.session.watcher, *self._helpers(), self.recording, self.server):
+            part.start()
 
     def stop(self) -> None:
         """End in order: first nobody shows any more, then what was shown is written.
@@ -153,12 +142,14 @@ class Live:
         self.cutter.stop()
         self.memory.stop()
         self.recording.join()
-        self.session.watcher.stop()
-        for part in (self.eyes, self.follower, self.survey, self.speaker, self.learner):
-            if part is not None:
-                part.stop()
+        for part in (self.session.watcher, *self._helpers()):
+            part.stop()
         if self.failure is not None:
             raise self.failure
+
+    def _helpers(self) -> list[Eyes | Survey | Cutter | Follower | Speaker | Learner]:
+        helpers = [self.eyes, self.survey, self.cutter, self.follower, self.speaker]
+        return [*helpers, self.learner] if self.learner else helpers
 
     def _record(self) -> None:
         try:
@@ -177,59 +168,3 @@ class Live:
         """On the terminal, and on all pages."""
         self.tell(sentence)
         self.session.notice(sentence)
-
-
-class Cutter:
-    """A thread that leaves moments out of minutes that were written already."""
-
-    def __init__(self, runner: Runner, tell: Callable[[str], None]) -> None:
-        self.runner, self.tell = runner, tell
-        self.keys: dict[int, str] = {}  # of minutes, by number
-        self.asked: queue.Queue[tuple[int, list[Span]] | None] = queue.Queue()
-        self.changed = threading.Condition()
-        self.thread = threading.Thread(target=self._run, name="cutter", daemon=True)
-
-    def start(self) -> None:
-        self.thread.start()
-
-    def stop(self) -> None:
-        """End once all that was asked for is done."""
-        self.asked.put(None)
-        self.thread.join()
-
-    def written(self, video: str) -> None:
-        """A minute is in memory under this key."""
-        with self.changed:
-            self.keys[recording.minute_number(video)] = video
-            self.changed.notify()
-
-    def ask(self, minutes: dict[int, list[Span]]) -> None:
-        """Leave spans, in seconds from the start of each minute, out of minutes by number."""
-        for asked in minutes.items():
-            self.asked.put(asked)
-
-    def _run(self) -> None:
-        while (asked := self.asked.get()) is not None:
-            self._cut(*asked)
-
-    def _cut(self, number: int, spans: list[Span]) -> None:
-        with self.changed:
-            known = self.changed.wait_for(lambda: number in self.keys, timeout=MOST_WRITING_S)
-        if not known:  # Nothing of it was left to be written.
-            return
-
-        def left_out(sense: Any, start_s: float, end_s: float) -> bool:
-            return any(span.covers(sense, start_s, end_s) for span in spans)
-
-        try:
-            left = recording.cut(self.runner, self.keys[number], left_out, self.tell)
-        except (OSError, ValueError, LookupError) as error:
-            self.tell(
-                f"A moment in {self.keys[number]} is not forgotten yet ({error}); forget the whole "
-                "video with `aela memory forget`."
-            )
-            return
-        if left is None:
-            del self.keys[number]
-        else:
-            self.keys[number] = left

@@ -9,10 +9,13 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
-from aela.capture import Clip, Frame, Rejection
-from aela.capture.live import Live, Minute, Sensed, if_anything
+from av.packet import Packet
+
+from aela.capture import CaptureSettings, Clip, Frame, Rejection
+from aela.capture.feed import Feed
+from aela.capture.live import Live, LiveSettings, Minute, Sensed, if_anything
 from aela.memory import store
 
 TAIL_S = 0.3  # a sound is heard this much longer: echo, and the way through the loudspeaker
@@ -34,7 +37,7 @@ class Span:
     why: Literal["own voice", "forgotten", "not learning"]
     sense: Sense | None = None
 
-    def covers(self, sense: Sense, start_s: float, end_s: float) -> bool:
+    def covers(self, sense: str, start_s: float, end_s: float) -> bool:
         return self.sense in (None, sense) and start_s <= self.end_s and end_s >= self.start_s
 
 
@@ -75,17 +78,29 @@ class LiveMemory(Live):
     """A live source of which only what may be remembered is given away.
 
     `decided` is called with each frame and clip that is kept, and each rejection of one that is
-    left out; the others are as of `Live`.
+    left out.
     """
 
     def __init__(
         self,
-        *source: Any,
-        decided: Callable[[Kept | Rejection], None] = lambda what: None,
-        **more: Any,
+        source: str | Feed,
+        settings: CaptureSettings | None = None,
+        live: LiveSettings | None = None,
+        *,
+        replay: bool = False,
+        tell: Callable[[str], None] = lambda sentence: None,
+        arriving: Callable[[Packet], None] = lambda packet: None,
     ) -> None:
-        super().__init__(*source, notice=self._decide, **more)
-        self.decided = decided
+        super().__init__(
+            source,
+            settings,
+            live,
+            replay=replay,
+            tell=tell,
+            arriving=arriving,
+            notice=self._decide,
+        )
+        self.decided: Callable[[Kept | Rejection], None] = lambda what: None
         self.lock = threading.RLock()
         self.spans: list[Span] = []
         self.kept: dict[int, Kept] = {}

@@ -271,6 +271,7 @@ class Session:
             "speak": self.watcher.speaks,
             "threshold": mind.mimic.generation.threshold if mind else None,
             "dropped": {"pictures": pictures, "sound_s": round(self.dropped["sound_s"], 1)},
+            "waiting": len(memory.backlog.entries),  # packets that capture has not looked at yet
             "tabs": len(self.tabs),
             **known,
         }

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 from av.error import FFmpegError
 
 from aela.capture.live_source import ALSA_CONFIGURATION
@@ -66,6 +67,7 @@ def play(wav: bytes, device: str) -> None:
     os.environ.setdefault("ALSA_CONFIG_PATH", ALSA_CONFIGURATION)
     with av.open(device, "w", format="alsa") as container:
         stream = container.add_stream("pcm_s16le", rate=rate_hz, layout="mono")
+        assert isinstance(stream, AudioStream)
         frame = AudioFrame.from_ndarray(np.frombuffer(data, "<i2")[None], "s16", "mono")
         frame.sample_rate = rate_hz
         for packet in [*stream.encode(frame), *stream.encode(None)]:
