@@ -36,7 +36,7 @@ SURVEY: dict[str, Any] = {
     "home": "/somewhere/data",
     "generation": GENERATION,
     "memory": {"videos": 3, "frames": 1200, "clips": 44, "seconds": 31.5},
-    "training": [{"model": "image_encoder", "doing": "It is being trained: 40 %.", "share": 0.4}],
+    "training": [{"model": "image_encoder", "doing": "It is being trained.", "share": 0.4}],
 }
 ELSEWHERE = "Another tab is showing."
 
@@ -127,9 +127,9 @@ def test_a_server_that_is_held_up_finds_no_queue_of_old_pictures(tab: Tab, live:
     tab.wait("document.querySelector('#sharp').checkVisibility()")
     show, came_s, held_up_s = session.watcher.show, [], 1.8
 
-    def note(stamp_s: float, picture: bytes) -> None:
+    def note(stamp_s: float, jpeg: bytes) -> None:
         came_s.append(time.monotonic())
-        show(stamp_s, picture)
+        show(stamp_s, jpeg)
 
     def hold_up() -> None:
         session.watcher.show = note

@@ -167,9 +167,10 @@ function showTraining(training, generation) {
     }
     const item = list.children[i];
     write(item.children[0], model.replaceAll("_", " "));
-    write(item.children[1], doing);
+    const busy = share !== null;
+    write(item.children[1], busy ? `${doing} ${Math.round(100 * share)} %` : doing);
     item.title = doing;
-    item.classList.toggle("busy", typeof share === "number");
+    item.classList.toggle("busy", busy);
     item.style.setProperty("--share", share ?? 0);
   });
   const sentence = generation
