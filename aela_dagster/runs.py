@@ -37,9 +37,9 @@ concurrency:
   pools:
     default_limit: 1
     granularity: run
-# What is asked for begins within a second.
+# What is asked for begins within two seconds.
 run_queue:
-  dequeue_interval_seconds: 1
+  dequeue_interval_seconds: 2
 sensors:
   use_threads: true
   num_workers: 4

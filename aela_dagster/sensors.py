@@ -37,7 +37,8 @@ from assets import common
 from resources.memory import Memory
 from resources.schedule import Schedule
 
-INTERVAL_S = 10  # between ticks of what waits for the others
+# Seconds between ticks. Each costs some 50 ms of processor, most of it in Dagster.
+INBOX_S, LEARNING_S, WATCHING_S, REPORTING_S = 5, 10, 20, 60
 MOST_REQUESTS = 20  # runs asked for in one tick, or videos watched in one run
 MOST_UNDER_WAY = 100  # ingests asked for and not ended; the others wait in the videos folder
 PREDICTED_TAG = "aela/predicted"
@@ -54,7 +55,7 @@ _hashed = PatientHash()
 
 @dg.sensor(
     jobs=[ingest, ingest_and_watch],
-    minimum_interval_seconds=5,
+    minimum_interval_seconds=INBOX_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Takes fully written files out of inbox/learn and inbox/watch and ingests them.",
 )
@@ -236,7 +237,7 @@ def _try_to_take_in(
 
 @dg.sensor(
     jobs=list(TRAINING.values()),
-    minimum_interval_seconds=5,
+    minimum_interval_seconds=LEARNING_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Trains each model when there is something new for it to learn from. The cursor "
     "tells how it stands with each.",
@@ -271,7 +272,7 @@ def learning(
 
 @dg.sensor(
     job_name=watch.name,  # Given the job itself, Dagster makes the sensor anew, with a warning.
-    minimum_interval_seconds=INTERVAL_S,
+    minimum_interval_seconds=WATCHING_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Has the current generation look at the `watch` videos it has not looked at yet.",
 )
@@ -305,7 +306,7 @@ def watching(
 
 @dg.sensor(
     job=evaluate,
-    minimum_interval_seconds=4 * INTERVAL_S,
+    minimum_interval_seconds=REPORTING_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Evaluates the current generation once there is nothing to learn or watch.",
 )
