@@ -200,7 +200,7 @@ def _pictures(home: Home, mimic: Mimic, clips: np.ndarray, moments: dict[int, in
     by_video: dict[str, list[int]] = {}
     for clip in clips:
         if clip in moments:
-            by_video.setdefault(memory.clip_videos[clip], []).append(moments[clip])
+            by_video.setdefault(str(memory.clip_videos[clip]), []).append(moments[clip])
     spread = [frames[len(frames) // 2] for frames in by_video.values()]
     spread = [spread[i] for i in evenly(len(spread), PICTURES)]
     others = [frame for frames in by_video.values() for frame in frames if frame not in spread]
