@@ -216,16 +216,17 @@ def cut(
     name, _, times = video.partition("_")
     rest = replace(whole, video=f"{name}_{int(times or 1) + 1}")
     entry = store.remember_rest(home, video, rest, left_out)
-    if entry.frames or entry.clips:
+    anything = bool(entry.frames or entry.clips)
+    if anything:
         videos.make_known(home, replace(rest, sha256=entry.content))
         _announce(home, [entry], runner.instance, Memory().capture_settings, tell)
     else:
-        _delete_unknown(home, home.index, rest.video)
-        for path in (home.frames(rest.video), home.clips(rest.video), home.rejections(rest.video)):
-            path.unlink(missing_ok=True)
+        of = (home.frames, home.clips, home.rejections)
+        for path in (home.index / f"{rest.video}.json", *(rows(rest.video) for rows in of)):
+            path.unlink()
     forgetting.forget(home, video)
     runner.forget(video)
-    return rest.video if entry.frames or entry.clips else None
+    return rest.video if anything else None
 
 
 def _unknown(home: Home, instance: dg.DagsterInstance) -> list[Remembered]:

@@ -7,6 +7,7 @@ from the start of the recording.
 
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -22,6 +23,7 @@ TAIL_S = 0.3  # a sound is heard this much longer: echo, and the way through the
 MOMENT_S = 2.0  # frames this near to a clip are of the same moment
 UNDECIDED_S = 7.0  # until then, what is seen and heard is decided
 SLACK_S = 1.0  # what is shown may have been so long on its way before its clock was tied to ours
+MOST_PLAYED = 100  # sounds, while the clock of the source is not known
 MOST_KEPT = 200  # of the newest frames and clips, to be looked at and listened to
 FORGOTTEN_AFTER_MINUTES = 3  # spans older than that matter no more
 
@@ -103,14 +105,23 @@ class LiveMemory(Live):
         self.decided: Callable[[Kept | Rejection], None] = lambda what: None
         self.lock = threading.RLock()
         self.spans: list[Span] = []
+        self.played: deque[tuple[float, float]] = deque(maxlen=MOST_PLAYED)  # not among them yet
         self.kept: dict[int, Kept] = {}
         self.last_id = 0
         self.given = 0  # minutes up to this number were given away
 
-    def hear_itself(self, start_s: float, end_s: float) -> None:
-        """A sound is played from here to there, which must not be learned."""
+    def hear_itself(self, start_s: float, end_s: float, *, stamped: bool = False) -> None:
+        """A sound is played from here to there, which must not be learned.
+
+        Args:
+            stamped: the times are by the clock of the source, which may not be tied to ours yet.
+        """
         with self.lock:
-            self.spans.append(Span(start_s, end_s + TAIL_S, "own voice", "clip"))
+            if stamped:
+                self.played.append((start_s, end_s + TAIL_S))
+                self._tie_clocks()
+            else:
+                self.spans.append(Span(start_s, end_s + TAIL_S, "own voice", "clip"))
 
     @property
     def learning(self) -> bool:
@@ -163,6 +174,14 @@ class LiveMemory(Live):
         for minute in super().minutes(most):
             yield from if_anything(self._sifted(minute))
 
+    def _tie_clocks(self) -> None:
+        """Make spans of what was played by the source's clock, once that is known."""
+        began_s = self.recorded_s(0.0)
+        if began_s is not None:
+            spans = (Span(a + began_s, b + began_s, "own voice", "clip") for a, b in self.played)
+            self.spans += spans
+            self.played.clear()
+
     def _last_moment(self) -> list[Span]:
         for sense in ("clip", "frame"):
             of_sense = [kept for kept in self.kept.values() if kept.sense == sense]
@@ -179,6 +198,7 @@ class LiveMemory(Live):
             return
         sense, start_s, end_s = _times(sensed)
         with self.lock:
+            self._tie_clocks()
             span = _leaves_out(self.spans, sense, start_s, end_s)
             if span is None:
                 media = sensed.jpeg if isinstance(sensed, Frame) else store.to_flac(sensed.samples)
@@ -194,6 +214,7 @@ class LiveMemory(Live):
     def _sifted(self, minute: Minute) -> Minute:
         begin_s = minute.number * self.live.minute_s
         with self.lock:
+            self._tie_clocks()
             spans = [_since(span, begin_s) for span in self.spans]
             self.given = max(self.given, minute.number + 1)
             oldest_s = begin_s - FORGOTTEN_AFTER_MINUTES * self.live.minute_s

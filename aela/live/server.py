@@ -205,6 +205,8 @@ async def _live(session: Session, websocket: WebSocket) -> None:
     finally:
         session.leave(tab)
         sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sending
 
 
 async def _receive(session: Session, websocket: WebSocket, tab: Tab) -> None:

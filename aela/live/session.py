@@ -109,9 +109,9 @@ class Session:
         self._in_loop(lambda: [self._bring(tab, word) for tab in self._listeners()])
 
     def _says(self, word: Word, at_s: float) -> None:
-        now_s = self.memory.now_s()
+        now_s, long_s = max(at_s, self.heard_s), MOST_START_S + word.seconds
         # Whatever the page tells about it, and when: it is not to be learned.
-        self.memory.hear_itself(now_s, now_s + MOST_START_S + word.seconds)
+        self.memory.hear_itself(now_s, now_s + long_s, stamped=self.feed is not None)
 
         def say() -> None:
             listeners = self._listeners()
@@ -201,7 +201,8 @@ class Session:
                 return
             self.shows.outbox.put({"type": "taken"})
         self.shows, tab.behind_s = tab, None
-        self.meter = LevelMeter()
+        self.meter, self.heard_s = LevelMeter(), 0.0
+        self.memory.played.clear()
         self.feed.begin()
         self.watcher.begin()
 
@@ -226,11 +227,11 @@ class Session:
 
     def _playing(self, tab: Tab, message: messages.Playing) -> None:
         seconds = min(max(0.0, message.to_s - message.from_s), MOST_PLAYING_S)
-        start_s = self.memory.recorded_s(message.from_s) if tab is self.shows else None
-        now_s = self.memory.now_s()
-        if start_s is None or abs(start_s - now_s) > MOST_PLAYING_S:
-            start_s = now_s
-        self.memory.hear_itself(start_s, start_s + seconds)
+        if tab is self.shows:
+            self.memory.hear_itself(message.from_s, message.from_s + seconds, stamped=True)
+        else:  # Its clock says nothing here, but it tells as it begins.
+            now_s = self.memory.now_s()
+            self.memory.hear_itself(now_s, now_s + MOST_START_S + seconds)
 
     def _forget(self) -> None:
         word_just_now = self.heard_s - self.meter.last_word_s < UNDECIDED_S

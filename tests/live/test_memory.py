@@ -1,6 +1,7 @@
 """What of a live source is remembered: not its own voice, not what was to be forgotten."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -57,6 +58,18 @@ def followed(
     return minutes
 
 
+def all_minutes(memory: LiveMemory, feed: Feed) -> list[Minute]:
+    """What is remembered of a showing that was handed over, once all of it was read."""
+
+    def stop() -> None:
+        while not feed.opened or feed.pieces:
+            time.sleep(0.02)
+        memory.stop()
+
+    threading.Thread(target=stop, daemon=True).start()
+    return list(memory.minutes())
+
+
 def of(minutes: list[Minute], kind: type) -> list:
     return [sensed for minute in minutes for sensed in minute.sensed if isinstance(sensed, kind)]
 
@@ -82,9 +95,8 @@ def test_what_a_page_shows_becomes_frames_and_clips(memory: LiveMemory, feed: Fe
 
 def test_its_own_voice_is_not_remembered(memory: LiveMemory, feed: Feed):
     def spoke(memory: LiveMemory) -> None:
-        start_s = memory.recorded_s(STARTED_S + WORDS_S[1])
-        assert start_s is not None
-        memory.hear_itself(start_s, start_s + 0.6)
+        start_s = STARTED_S + WORDS_S[1]
+        memory.hear_itself(start_s, start_s + 0.6, stamped=True)
 
     minutes = followed(memory, feed, spoke)
     heard = [clip.start_s for clip in of(minutes, Clip)]
@@ -93,6 +105,17 @@ def test_its_own_voice_is_not_remembered(memory: LiveMemory, feed: Feed):
     assert (left_out.sense, left_out.reason) == ("clip", "own voice")
     assert left_out.start_s == pytest.approx(WORDS_S[1], abs=0.3)
     assert len(of(minutes, Frame)) >= SECONDS - 2  # what it saw meanwhile is remembered
+
+
+def test_its_own_voice_is_left_out_also_before_its_clock_is_known(memory: LiveMemory, feed: Feed):
+    memory.hear_itself(STARTED_S + WORDS_S[0], STARTED_S + WORDS_S[0] + 0.6, stamped=True)
+    told: list[Kept | Rejection] = []
+    memory.decided = told.append
+    feed.begin()
+    show(feed)
+    heard = [clip.start_s for clip in of(all_minutes(memory, feed), Clip)]
+    assert heard == pytest.approx(WORDS_S[1:], abs=0.3)
+    assert [one.reason for one in told if isinstance(one, Rejection)] == ["own voice"]
 
 
 def test_the_last_moment_is_forgotten_and_nothing_else(memory: LiveMemory, feed: Feed):
@@ -130,8 +153,7 @@ def test_nothing_is_remembered_while_learning_is_off(memory: LiveMemory, feed: F
     feed.begin()
     show(feed)
     memory.decided = told.append
-    threading.Timer(2.0, memory.stop).start()
-    assert not list(memory.minutes())
+    assert not all_minutes(memory, feed)
     assert not [what for what in told if isinstance(what, Kept)]
     memory.learn(True)
     assert memory.learning
@@ -140,8 +162,7 @@ def test_nothing_is_remembered_while_learning_is_off(memory: LiveMemory, feed: F
 def test_a_microphone_that_is_refused_leaves_the_pictures(memory: LiveMemory, feed: Feed):
     feed.begin()
     show(feed, sound=False)
-    threading.Timer(2.0, memory.stop).start()
-    minutes = list(memory.minutes())
+    minutes = all_minutes(memory, feed)
     assert len(of(minutes, Frame)) >= SECONDS - 2 and not of(minutes, Clip)
 
 

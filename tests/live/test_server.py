@@ -86,11 +86,10 @@ def test_from_elsewhere_one_comes_in_with_the_token_alone(speaking: Speaking):
         cookie = entered.headers["set-cookie"]
         assert "HttpOnly" in cookie and "samesite=strict" in cookie.lower()
         jar = {"aela": door.token}
-        assert [httpx.get(address(door, p), cookies=jar).status_code for p in paths[:3]] == [
-            200
-        ] * 3
-        wrong = {"aela": door.token[:-1] + "é".encode().decode("latin-1")}
-        assert httpx.get(address(door), headers={"Cookie": f"aela={wrong['aela']}"}).is_client_error
+        for path in paths[:3]:
+            assert httpx.get(address(door, path), cookies=jar).status_code == 200
+        odd = httpx.get(address(door), headers=[(b"cookie", b"aela=\xc3\xa9\xff")])
+        assert odd.status_code == 403
         with page(door, additional_headers={"Cookie": f"aela={door.token}"}) as opened:
             assert opened.wait_for("state")["tabs"] == 1
 
@@ -150,7 +149,8 @@ def test_a_page_is_told_of_levels_looks_and_what_is_kept(
             opened.picture(50 + number / 10, jpeg("disc"))
             piece = samples[number * RATE_HZ // 10 : (number + 1) * RATE_HZ // 10]
             opened.sound(50 + number / 10, piece, RATE_HZ)
-        opened.wait_for("level", lambda level: level["word"])
+        level = opened.wait_for("level")
+        assert level["level_db"] > -90 and level["floor_db"] < 0
         look = opened.wait_for("look")
         assert look["sharp"] and look["seen"] is None  # nothing was learned yet
         kept = opened.wait_for("kept", lambda kept: kept["kind"] == "clip")
