@@ -250,15 +250,23 @@ class Tab:
         )
 
     def click(self, selector: str) -> None:
-        """Press the mouse on the middle of an element, as a person does."""
+        """Press the mouse on the middle of an element, once it stands still, as a person does."""
         self.wait(f"document.querySelector({selector!r})?.checkVisibility()")
-        x, y = self.evaluate(
-            f"(e => {{ e.scrollIntoView({{block: 'center'}}); const r = e.getBoundingClientRect();"
+        before, place = None, self._place(selector)
+        while place != before:
+            time.sleep(0.1)
+            before, place = place, self._place(selector)
+        x, y = place
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def _place(self, selector: str) -> list[float]:
+        """The middle of an element, brought into view, in pixels."""
+        return self.evaluate(
+            "(e => { e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
             " return [r.x + r.width / 2, r.y + r.height / 2]; })"
             f"(document.querySelector({selector!r}))"
         )
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def press(self, key: str) -> None:
         """Press a key that writes one character."""

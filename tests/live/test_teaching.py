@@ -69,7 +69,7 @@ def test_what_is_taught_on_the_page_is_said_on_the_page(link: str, home: Home, t
             if tab.evaluate("document.querySelector('#learn').ariaPressed === 'true'"):
                 tab.click("#learn")  # what it says now is judged, and nothing new is learned
             tab.click("#start")
-            tab.wait("document.querySelector('#saying').checkVisibility()", LEARNED_S)
+            tab.wait("document.querySelector('#saying').dataset.word", LEARNED_S)
             words = []
             while len(words) < LOOKS:
                 tab.wait("document.querySelector('#as-heard').checkVisibility()", LEARNED_S)
