@@ -126,6 +126,27 @@ def test_a_page_is_remembered_minute_by_minute_and_its_own_word_is_not(runner: R
     assert {entry.video for entry in minutes} <= set(partitions)
 
 
+def test_a_film_is_shown_to_pages_and_remembered(runner: Runner, film: Path):
+    """A source of the server's own, and nobody shows anything."""
+    door = Door.at("127.0.0.1", free_port())
+    session = Live(runner, door, str(film), True, print, LiveSettings(minute_s=MINUTE_S))
+    session.learner = None
+    session.start()
+    with ExitStack() as closing:
+        closing.callback(session.stop)
+        opened = closing.enter_context(page(door))
+        assert opened.wait_for("state")["source"] == film.name
+        opened.say("begin")  # There is nothing to begin: the server shows.
+        look = opened.wait_for("look")
+        assert 0 <= look["at_s"] < 7 and opened.wait_for("level")["level_db"] < 0
+        kept = opened.wait_for("kept", lambda message: message["kind"] == "clip")
+        assert 0 <= kept["at_s"] < 7
+        assert opened.pictures and opened.pictures[0][:2] == b"\xff\xd8"
+        session.recording.join(PATIENCE_S)  # The film is over.
+        assert not session.recording.is_alive()
+    assert sum(entry.clips for entry in store.remembered(runner.home)) == 3
+
+
 def test_what_is_wrong_with_the_options_is_said_in_a_sentence(home: Home):
     run = CliRunner()
     both = run.invoke(cli.app, ["live", "--camera", "0", "--source", "x.mp4"])
