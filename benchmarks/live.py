@@ -182,7 +182,7 @@ def report(seen: Seen) -> None:
     first, last = seen.states[0], seen.states[-1]
     training = [any(m.get("share") is not None for m in s["training"]) for s in seen.states]
     generations = {s["generation"]["sha"] for s in seen.states if s["generation"]}
-    settled = [b for at, b in seen.resident if at - seen.begun >= min(SETTLED_S, 30)]
+    settled = [size for at, size in seen.resident if at - seen.begun >= SETTLED_S]
     waiting = [state["waiting"] for state in seen.states]
     half = len(waiting) // 2
     print(
@@ -209,10 +209,9 @@ def report(seen: Seen) -> None:
     remembered = last["memory"]["videos"] - first["memory"]["videos"]
     print(f"| minutes remembered | {remembered} |")
     if settled:
-        print(
-            "| resident memory after a minute, at most, at the end | "
-            f"{settled[0] / 2**20:.0f}, {max(settled) / 2**20:.0f}, {settled[-1] / 2**20:.0f} MiB |"
-        )
+        steps = [settled[round(n * (len(settled) - 1) / 10)] >> 20 for n in range(11)]
+        shown = ", ".join(map(str, steps))
+        print(f"| resident memory after a minute, and then in ten equal steps, MiB | {shown} |")
 
 
 def main() -> None:

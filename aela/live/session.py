@@ -76,6 +76,7 @@ class Session:
         self.watcher = Watcher(memory.settings, self.tell, self._thinks_of, self._says)
         memory.decided = self._decided
         self.meter, self.heard_s = LevelMeter(), 0.0
+        self.shown_s: float | None = None  # newest stamp of the page that shows
         self.tabs: list[Tab] = []
         self.shows: Tab | None = None
         self.dropped = {"pictures": 0, "sound_s": 0.0}  # came too fast to be sent or looked at
@@ -201,7 +202,7 @@ class Session:
                 return
             self.shows.outbox.put({"type": "taken"})
         self.shows, tab.behind_s = tab, None
-        self.meter, self.heard_s = LevelMeter(), 0.0
+        self.meter, self.heard_s, self.shown_s = LevelMeter(), 0.0, None
         self.memory.played.clear()
         self.feed.begin()
         self.watcher.begin()
@@ -213,6 +214,7 @@ class Session:
         self.watcher.begin()
 
     def _perceive(self, feed: Feed, piece: Picture | Sound) -> None:
+        self.shown_s = piece.stamp_s
         if isinstance(piece, Picture):
             feed.picture(piece.stamp_s, piece.jpeg)
             self.watcher.show(piece.stamp_s, piece.jpeg)
@@ -227,7 +229,8 @@ class Session:
 
     def _playing(self, tab: Tab, message: messages.Playing) -> None:
         seconds = min(max(0.0, message.to_s - message.from_s), MOST_PLAYING_S)
-        if tab is self.shows:
+        shown_s = message.from_s if self.shown_s is None else self.shown_s
+        if tab is self.shows and abs(message.from_s - shown_s) < MOST_PLAYING_S:
             self.memory.hear_itself(message.from_s, message.from_s + seconds, stamped=True)
         else:  # Its clock says nothing here, but it tells as it begins.
             now_s = self.memory.now_s()

@@ -105,9 +105,11 @@ def test_a_page_is_remembered_minute_by_minute_and_its_own_word_is_not(runner: R
         wait_until(lambda: session.session.watcher.newest_mind is not None)
         opened = closing.enter_context(page(door))
         opened.say("begin")
-        opened.picture(time.monotonic(), jpeg("disc"))
-        opened.picture(time.monotonic() + 0.2, jpeg("disc"))
-        said = opened.wait_for("say")
+        for _ in range(2):  # two looks that agree
+            stamp_s = time.monotonic()
+            opened.picture(stamp_s, jpeg("disc"))
+            opened.wait_for("look", lambda look, at_s=stamp_s: look["at_s"] == at_s)
+        [said] = [m for m in opened.told if m["type"] == "say"] or [opened.wait_for("say")]
         assert opened.sounds[said["word"]][:4] == b"RIFF"
         now_s = time.monotonic()
         opened.say("playing", word=said["word"], from_s=now_s + 1.0, to_s=now_s + 1.8)
@@ -122,6 +124,27 @@ def test_a_page_is_remembered_minute_by_minute_and_its_own_word_is_not(runner: R
     assert problems(home) == []
     partitions = runner.instance.get_dynamic_partitions("videos")
     assert {entry.video for entry in minutes} <= set(partitions)
+
+
+def test_a_film_is_shown_to_pages_and_remembered(runner: Runner, film: Path):
+    """A source of the server's own, and nobody shows anything."""
+    door = Door.at("127.0.0.1", free_port())
+    session = Live(runner, door, str(film), True, print, LiveSettings(minute_s=MINUTE_S))
+    session.learner = None
+    session.start()
+    with ExitStack() as closing:
+        closing.callback(session.stop)
+        opened = closing.enter_context(page(door))
+        assert opened.wait_for("state")["source"] == film.name
+        opened.say("begin")  # There is nothing to begin: the server shows.
+        look = opened.wait_for("look")
+        assert 0 <= look["at_s"] < 7 and opened.wait_for("level")["level_db"] < 0
+        kept = opened.wait_for("kept", lambda message: message["kind"] == "clip")
+        assert 0 <= kept["at_s"] < 7
+        assert opened.pictures and opened.pictures[0][:2] == b"\xff\xd8"
+        session.recording.join(PATIENCE_S)  # The film is over.
+        assert not session.recording.is_alive()
+    assert sum(entry.clips for entry in store.remembered(runner.home)) == 3
 
 
 def test_what_is_wrong_with_the_options_is_said_in_a_sentence(home: Home):

@@ -66,6 +66,7 @@ class Page:
         self.socket = socket
         self.told: list[dict[str, Any]] = []
         self.sounds: dict[int, bytes] = {}
+        self.pictures: list[bytes] = []  # of the server's own source
 
     def say(self, type: str, **more: Any) -> None:
         self.socket.send(json.dumps({"type": type, **more}))
@@ -86,7 +87,9 @@ class Page:
             data = self.socket.recv(deadline - time.monotonic())
             if isinstance(data, bytes):
                 kind, number = struct.unpack_from("<BI", data)
-                if kind in (1, 2):
+                if kind == 3:
+                    self.pictures.append(data[1:])
+                else:
                     self.sounds[number] = data[5:]
                 continue
             message = json.loads(data)
