@@ -102,7 +102,8 @@ def test_hostile_messages_close_their_socket_alone(home: Home, count: int):
 
 def test_a_flood_ends_its_socket(home: Home):
     with served(home) as (_, door), page(door) as friend:
-        with pytest.raises(ConnectionClosed, match="more than a page does"), page(door) as opened:
+        # It sends more than a page does, or does not read the answers: either is the end.
+        with pytest.raises(ConnectionClosed), page(door, close_timeout=5) as opened:
             for number in range(100_000):
                 opened.say("ping", at_s=float(number))
         friend.say("ping", at_s=1.0)
