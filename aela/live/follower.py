@@ -76,7 +76,7 @@ class Follower:
         mind = Mind(self.home, mimic, self.next_word)
         self.next_word = mind.last_word + 1
         warm_up(mind)
-        preparing = mind.voice.prepare()
+        preparing = mind.prepare()
         for _, _ in zip(range(WORDS_FIRST), preparing, strict=False):
             if self.stopping.is_set():
                 break

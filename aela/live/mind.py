@@ -1,6 +1,8 @@
 """One generation as it looks at a live picture and speaks at once."""
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +82,13 @@ class Mind:
             found.frames[-1, :SHOWN_MOMENTS].tolist(),
             found.similarity[-1, :SHOWN_MOMENTS].tolist(),
         )
+
+    def prepare(self) -> Iterator[int]:
+        """Makes and hears ahead of time the words that it will think of most, one at each step."""
+        for clip in self.voice.prepare():
+            with suppress(UnknownVideo):  # It was forgotten meanwhile.
+                self.words.listen(self.heard(clip))
+            yield clip
 
     def start_anew(self) -> None:
         """What was seen just before counts no more."""

@@ -88,6 +88,10 @@ class Words:
             _bounded(self.compared)[pair] = bool(distance < SAME_WORD)
         return self.compared[pair]
 
+    def listen(self, clip: Heard) -> None:
+        """Hear a remembered clip now, so that comparing it later costs less."""
+        self._cepstra(clip)
+
     def _cepstra(self, clip: Heard) -> np.ndarray:
         """[coefficients, frames] of a clip, without its mean."""
         if clip not in self.heard:
