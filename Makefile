@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow launch lint format up clean
+.PHONY: demo test test-slow launch lint docs format up clean
 
 demo: $(READY)  ## Learn from sample videos (or VIDEOS=folder WATCH=file-or-folder) and show it
 	$(BIN)/aela demo $(if $(VIDEOS),--videos "$(VIDEOS)") $(if $(WATCH),--watch "$(WATCH)") $(ARGS)
 
-test: lint  ## Lint, types, import contracts, tests
+test: lint docs  ## Lint, types, import contracts, documentation, tests
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
 test-slow: $(READY)  ## The tests that take minutes
@@ -23,6 +23,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+
+docs: $(READY)  ## The documentation, into build/site; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: $(READY)  ## Bring the code into the project's form
 	$(BIN)/ruff check --fix .

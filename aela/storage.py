@@ -146,8 +146,14 @@ class Home:
     def predictions(self, video: str, generation: str) -> UPath:
         return self.all_predictions / video / f"{generation}.parquet"
 
+    def spoken_video(self, video: str, generation: str) -> UPath:
+        return self.predictions(video, generation).with_suffix(".mp4")
+
     def evaluation(self, generation: str) -> UPath:
         return self.root / "evaluation" / generation
+
+    def report(self, generation: str) -> UPath:
+        return self.evaluation(generation) / "report.html"
 
     def relative(self, path: UPath) -> str:
         """`path` as it is written into tables: relative to the home, with forward slashes."""

@@ -137,18 +137,27 @@ def learn(
 def watch(
     videos: Videos,
     home: HomeOption = None,
+    volume: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the recorded sound that stays in the spoken video: 0 for none, 1 for "
+            "all; AELA_ORIGINAL_VOLUME or 0.3 without it.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
     preset: PresetOption = "aela1",
     device: DeviceOption = "auto",
 ) -> None:
     """Look at videos and say what is seen; nothing is learned from them.
 
-    Example: `aela watch afternoon.mp4`
+    Example: `aela watch afternoon.mp4 --volume 0`
     """
     from aela_dagster import stages
 
     runner = Runner.at(Home.at(home), preset=preset, device=device)
     watched = stages.ingest(console, runner, stages.files(videos), "watch")
-    stages.watch(console, runner, watched)
+    stages.watch(console, runner, watched, original_volume=volume)
 
 
 @app.command()
@@ -320,6 +329,29 @@ def trace(
     from aela_dagster import tracing
 
     tracing.run(console, Home.at(home), what, as_json=as_json, page=page, look=look)
+
+
+@app.command()
+def report(
+    home: HomeOption = None,
+    preset: PresetOption = "aela1",
+    effort: EffortOption = 1.0,
+    device: DeviceOption = "auto",
+    look: Annotated[bool, typer.Option("--open", help="Open the report, too.")] = False,
+) -> None:
+    """Measure the generation that speaks and write its report: one HTML file, for any browser.
+
+    `aela up` does it by itself when there is nothing to learn or watch. With labels,
+    `aela score` adds what they tell.
+
+    Example: `aela report --open`
+    """
+    from aela_dagster import stages
+
+    runner = Runner.at(Home.at(home), preset=preset, effort=effort, device=device, bars=True)
+    written = stages.report(console, runner)
+    if look:
+        typer.launch(str(written))
 
 
 @app.command()

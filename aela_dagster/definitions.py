@@ -26,6 +26,7 @@ from resources.compute import Compute
 from resources.memory import Memory
 from resources.models import Checkpoints
 from resources.schedule import Schedule
+from resources.voice import ORIGINAL_VOLUME, Voice
 
 
 def _number(variable: str, default: float) -> float:
@@ -83,6 +84,7 @@ defs = dg.Definitions(
             effort=_number("AELA_EFFORT", 1),
             device=os.environ.get("AELA_DEVICE", "auto"),
         ),
+        "voice": Voice(original_volume=_number("AELA_ORIGINAL_VOLUME", ORIGINAL_VOLUME)),
     },
     # Steps in one process: no start-up paid per step; trainers have processes of their own.
     executor=dg.in_process_executor,

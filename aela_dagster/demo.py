@@ -94,7 +94,7 @@ def run(
     console.rule(f"Done in {(time.monotonic() - start) / 60:.1f} minutes")
     watched = home.all_predictions
     console.print(
-        f"Report         {home.evaluation(generation.sha) / 'report.html'}\n"
+        f"Report         {home.report(generation.sha)}\n"
         f"Spoken videos  {watched}/*/*.mp4\n"
         f"Sounds         {watched}/*/*/*.flac\n"
         f"One prediction traced back: aela trace --home {home.root} {keys['watch'][0]}@3\n"

@@ -98,17 +98,27 @@ class Runner:
         """
         return self._run(job, video, {}, {})
 
-    def watch(self, watched: list[str]) -> None:
-        """Have the current generation look at some videos, in one run.
+    def watch(self, watched: list[str], original_volume: float | None = None) -> None:
+        """Have the current generation look at some videos and speak over them, in one run.
+
+        Args:
+            original_volume: share of their own sound that stays; as set for all if None.
 
         Raises:
             RunFailed: some could not be watched; all others were.
         """
         ops = {"look": {"config": {"videos": watched}}}
-        self._run("watch", None, {"ops": ops}, {VIDEOS_TAG: json.dumps(watched)})
+        voice = {} if original_volume is None else {"original_volume": original_volume}
+        tags = {VIDEOS_TAG: json.dumps(watched)}
+        self._run("watch", None, {"ops": ops}, tags, voice={"config": voice})
 
     def _run(
-        self, job: str, video: str | None, config: dict[str, Any], tags: dict[str, str]
+        self,
+        job: str,
+        video: str | None,
+        config: dict[str, Any],
+        tags: dict[str, str],
+        **resources: dict[str, Any],
     ) -> dg.ExecuteInProcessResult:
         from aela_dagster.definitions import defs
 
@@ -119,7 +129,7 @@ class Runner:
             raise_on_error=False,
             run_config={
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                "resources": {"compute": {"config": self.compute}},
+                "resources": {"compute": {"config": self.compute}, **resources},
                 **config,
             },
         )

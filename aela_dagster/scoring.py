@@ -157,7 +157,6 @@ def report_with_labels(
     Returns:
         where it is; None where the asset `report` was not made yet.
     """
-    from aela.evaluation import pictures
     from aela.evaluation.evaluate import evaluate
     from aela.evaluation.gather import gather, matrices
     from aela.evaluation.report import Labelled, write_report
@@ -165,18 +164,11 @@ def report_with_labels(
     from aela.evaluation.window import required_image_decoder
 
     generation = mimic.generation
-    report = home.evaluation(generation.sha) / "report.html"
+    report = home.report(generation.sha)
     if not report.exists() or "pictured" not in result:
         return None
     learned = result["learned"]
     points, used = precision_recall(tables, labels, generation.threshold)
-    speaking = [(p.threshold, p.precision, p.recall) for p in points if p.precision is not None]
-    curve = None
-    if speaking and used and used.precision is not None:
-        thresholds, precisions, recalls = (list(values) for values in zip(*speaking, strict=True))
-        curve = pictures.precision_recall(
-            thresholds, precisions, recalls, (used.threshold, used.precision, used.recall)
-        )
     labelled = Labelled(
         {
             "of known things named right before their word is heard": learned["remembered"][
@@ -192,7 +184,8 @@ def report_with_labels(
         learned["chance"],
         learned,
         scores.segments(tables, labels),
-        curve,
+        points,
+        used,
     )
     found = evaluate(home, mimic, preset(preset_name).associator.window_s)
     decoder = required_image_decoder(home, mimic)

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from upath import UPath
 
 from aela.memory import store
 from aela.memory.videos import Role
@@ -93,10 +94,18 @@ def learn(console: Console, runner: Runner) -> None:
     )
 
 
-def watch(console: Console, runner: Runner, videos: list[str], *, table: bool = True) -> None:
+def watch(
+    console: Console,
+    runner: Runner,
+    videos: list[str],
+    *,
+    original_volume: float | None = None,
+    table: bool = True,
+) -> None:
     """Have the current generation look at ingested videos, and print what it said.
 
     Args:
+        original_volume: share of their own sound that stays in the spoken videos.
         table: print every answer, not only where to find them.
 
     Raises:
@@ -107,7 +116,7 @@ def watch(console: Console, runner: Runner, videos: list[str], *, table: bool = 
     failure = None
     with console.status(f"Watching {len(videos)} videos …"):
         try:
-            runner.watch(videos)
+            runner.watch(videos, original_volume)
         except RunFailed as error:
             failure = error
     for video in videos:
@@ -128,6 +137,20 @@ def watch(console: Console, runner: Runner, videos: list[str], *, table: bool = 
         )
     if failure:
         raise failure
+
+
+def report(console: Console, runner: Runner) -> UPath:
+    """Measure the generation that speaks and write its report; returns where it is.
+
+    Raises:
+        UnknownGeneration: nothing was learned yet.
+        RunFailed: a step failed.
+    """
+    generation = generations.required(runner.home)
+    runner.run("evaluate")
+    written = runner.home.report(generation.sha)
+    console.print(f"  [green]✓[/] report  {written}", highlight=False, soft_wrap=True)
+    return written
 
 
 def said(runner: Runner, video: str, generation: str) -> Table:

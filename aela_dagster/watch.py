@@ -10,15 +10,17 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from pydantic import Field
 
 from aela.memory import store, videos
+from aela.memory.forget import all_forgotten
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
-from aela.mimicry.predict import predicted
+from aela.mimicry.predict import predicted, spoken_over
 from aela.storage import Home
 from assets import common
 from assets.predictions import Made, links_of, load_mimic, predict_video, speak_over_video
 from resources.compute import Compute
 from resources.memory import Memory
 from resources.models import Checkpoints
+from resources.voice import Voice
 
 
 class Watched(dg.Config):
@@ -36,6 +38,7 @@ def look(
     compute: Compute,
     memory: Memory,
     checkpoints: Checkpoints,
+    voice: Voice,
 ) -> None:
     home, generation = memory.home, checkpoints.generation()
     wanted = config.videos or unwatched(home, generation)
@@ -50,7 +53,8 @@ def look(
         try:
             with common.plain_failures():
                 _tell(context, video, "predictions", predict_video(home, video, mimic, links))
-                _tell(context, video, "spoken_video", speak_over_video(home, video))
+                spoken = speak_over_video(home, video, voice.original_volume)
+                _tell(context, video, "spoken_video", spoken)
         except Exception as error:  # Whatever is wrong with one video, the others are watched.
             why = error.description if isinstance(error, dg.Failure) else repr(error)
             context.log.error(f"{video}: {why}", exc_info=not isinstance(error, dg.Failure))
@@ -76,11 +80,18 @@ def _tell(context: dg.OpExecutionContext, video: str, asset: str, made: Made | N
 
 
 def unwatched(home: Home, generation: Generation) -> list[str]:
-    """The ingested `watch` videos of which a generation has no predictions, newest first."""
-    done = set(predicted(home, generation.sha))
-    missing = {e.video for e in store.remembered(home, role="watch")} - done
+    """The ingested `watch` videos that a generation has not looked at or not spoken over, newest
+    first. What has no file cannot be spoken over, nor what leans on something forgotten."""
+    there = {entry.video for entry in store.remembered(home, role="watch")}
+    looked_at, spoken = (set(of(home, generation.sha)) for of in (predicted, spoken_over))
+    if mute := there & looked_at - spoken:
+        for record in all_forgotten(home).values():
+            if generation.sha in record.generations:
+                mute -= record.leaning.keys()
     return [
-        video.video for video in reversed(videos.known(home, "watch")) if video.video in missing
+        video.video
+        for video in reversed(videos.known(home, "watch"))
+        if video.video in there - looked_at or (video.video in mute and video.file)
     ]
 
 

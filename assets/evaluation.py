@@ -96,7 +96,7 @@ def evaluation(
             **{f"distances_{sense}": common.picture(png) for sense, png in drawn.items()},
         },
     )
-    report = folder / "report.html"
+    report = home.report(generation.sha)
     write_report(gather(home, mimic, found, drawn, decoder), report)
     for sense, png in drawn.items():
         write_bytes(folder / f"distances_{sense}.png", png)
@@ -106,6 +106,7 @@ def evaluation(
         data_version=dg.DataVersion(sha256_file(report)),
         metadata={
             "report": dg.MetadataValue.path(str(report)),
+            "opened_by": dg.MetadataValue.text("aela report --open"),
             "bytes": report.stat().st_size,
             "videos": len(included),
         },

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from aela.memory import store, videos
 from aela.memory.manifest import ChangedMemory
+from aela.mimicry import generation as generations
 from aela.mimicry import predict as predictions_of
 from aela.mimicry.generation import Generation
 from aela.storage import Home
@@ -18,6 +19,7 @@ from assets import common, lineage
 from resources.compute import Compute
 from resources.memory import Memory
 from resources.models import Checkpoints
+from resources.voice import Voice
 
 if TYPE_CHECKING:  # Loading the code location needs no network.
     from aela.mimicry.recall import Mimic
@@ -153,10 +155,10 @@ def _leans_on(table: pa.Table) -> dg.MarkdownMetadataValue:
     "none of what was recorded live, which has no file.",
 )
 def spoken_video(
-    context: dg.AssetExecutionContext, memory: Memory
+    context: dg.AssetExecutionContext, memory: Memory, voice: Voice
 ) -> Iterator[dg.MaterializeResult]:
     with common.plain_failures():
-        made = speak_over_video(memory.home, context.partition_key)
+        made = speak_over_video(memory.home, context.partition_key, voice.original_volume)
     if made is None:
         context.log.info(
             f"{context.partition_key} was recorded live and has no file to speak over."
@@ -165,8 +167,11 @@ def spoken_video(
     yield dg.MaterializeResult(data_version=dg.DataVersion(made.version), metadata=made.metadata)
 
 
-def speak_over_video(home: Home, key: str) -> Made | None:
+def speak_over_video(home: Home, key: str, original_volume: float) -> Made | None:
     """Write the spoken video and describe it for the UI; None of what has no file.
+
+    Args:
+        original_volume: share of the recorded sound that stays, 0 to 1.
 
     Raises:
         UnknownVideo: there is no such video.
@@ -180,7 +185,7 @@ def speak_over_video(home: Home, key: str) -> Made | None:
         return None
     # Another generation may be published, or come back, between predictions and this.
     generation = predictions_of.standing(home, key)
-    target = home.predictions(key, generation).with_suffix(".mp4")
+    target = home.spoken_video(key, generation)
     table = predictions_of.read_predictions(home, key, generation)
     gone = predictions_of.forgotten_in(home, table)
     if gone:
@@ -188,12 +193,14 @@ def speak_over_video(home: Home, key: str) -> Made | None:
             f"The predictions of {key} lean on {', '.join(gone)}, forgotten since; materialize "
             "the asset predictions of it again first."
         )
+    threshold = generations.read(home, generation).threshold
     with videos.local_copy(home, video) as source:
-        make_spoken_video(source, table, home, target)
+        make_spoken_video(source, table, threshold, home, target, original_volume)
     return Made(
-        _version(generation, table),
+        f"{_version(generation, table)}:{original_volume}",
         {
             "generation": dg.MetadataValue.text(generation),
+            "original_volume": dg.MetadataValue.float(original_volume),
             "path": dg.MetadataValue.path(str(target)),
             "bytes": dg.MetadataValue.int(target.stat().st_size),
         },

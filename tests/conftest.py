@@ -194,7 +194,7 @@ def learn(home: Home) -> Generation:
         ]
         predict.write(pa.Table.from_pylist(rows, schema=predict.PREDICTIONS), path)
         path.with_suffix(".mp4").write_bytes(b"shows what it remembered")
-    report = home.evaluation(generation.sha) / "report.html"
+    report = home.report(generation.sha)
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_bytes(b"shows what it remembered")
     return generation

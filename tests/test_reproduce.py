@@ -12,7 +12,13 @@ from upath import UPath
 
 from aela.capture import CaptureSettings, capture
 from aela.learning import checkpoints, embeddings
-from aela.learning.checkpoints import IMAGE_DECODER, TRAINED, Checkpoint, UnknownCheckpoint
+from aela.learning.checkpoints import (
+    IMAGE_DECODER,
+    MODELS,
+    TRAINED,
+    Checkpoint,
+    UnknownCheckpoint,
+)
 from aela.learning.loop import LEAST_STEPS, Budget
 from aela.memory import manifest as manifests
 from aela.memory import store, videos
@@ -96,7 +102,7 @@ def test_the_weights_are_the_same_bit_by_bit(learned: Learned, model: str):
         assert found.equal, (found.apart, found.differs)
         assert found.weights > 0 and not found.differs
     assert learned.second[model].card.parent == (
-        None if model == IMAGE_DECODER else learned.first[model].sha
+        learned.first[model].sha if model in MODELS else None
     )
     assert _files(learned.home) == before
 

@@ -28,28 +28,34 @@ MOST_IN_MATRIX = 150  # rows of each part of a distance matrix
 
 @dataclass(frozen=True)
 class Moments:
-    """Frames and clips that belong together: image [n, d], word [n, w], predicted word [n, w]."""
+    """Frames and clips that belong together: image [n, d], word [n, w], predicted word [n, w].
+
+    `places` tells of which video and rows: a frame's and a clip's.
+    """
 
     images: np.ndarray
     words: np.ndarray
     predicted: np.ndarray
+    places: list[tuple[str, int, int]]
 
     def take(self, rows: list[int]) -> "Moments":
-        return Moments(self.images[rows], self.words[rows], self.predicted[rows])
+        places = [self.places[row] for row in rows]
+        return Moments(self.images[rows], self.words[rows], self.predicted[rows], places)
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Sign accuracies by part ("train", and "test" if anything was watched that is named), and
-    cosine distances [n, n] by sense ("image", "word", "predicted"), the first `train` rows of which
-    are remembered moments. The rows of all three stand in one order, by the words heard: alike next
-    to alike, and what was watched in the order of the remembered word that it sounds like."""
+    cosine distances [n, n] by sense ("image", "word", "predicted") of `moments`, the first `train`
+    of which are remembered. They stand in one order, by the words heard: alike next to alike, and
+    what was watched in the order of the remembered word that it sounds like. `watched` are the
+    videos that were, of which there are embeddings now."""
 
     sign_accuracy: dict[str, SignAccuracy]
     distances: dict[str, np.ndarray]
+    moments: Moments
     train: int
     watched: list[str]
-    """The watched videos, of which there are embeddings now."""
 
     def metrics(self) -> dict[str, Any]:
         """The numbers as plain JSON values."""
@@ -87,18 +93,30 @@ def evaluate(home: Home, mimic: Mimic, window_s: float) -> Evaluation:
     }
     shown = [part.take(evenly(len(part.images), MOST_IN_MATRIX)) for part in parts.values()]
     train = len(shown[0].images) if "train" in parts else 0
-    senses = {}
-    for sense, field in (("image", "images"), ("word", "words"), ("predicted", "predicted")):
-        values = np.concatenate([getattr(moments, field) for moments in shown])
-        senses[sense] = _cosine_distances(values if sense == "image" else values - mean)
+    moments = _together(shown)
+    senses = {
+        "image": _cosine_distances(moments.images),
+        "word": _cosine_distances(moments.words - mean),
+        "predicted": _cosine_distances(moments.predicted - mean),
+    }
     order = _by_sound(senses["word"], train)
     distances = {sense: values[np.ix_(order, order)] for sense, values in senses.items()}
-    return Evaluation(accuracies, distances, train, [e.video for e in watched.entries])
+    watched_videos = [e.video for e in watched.entries]
+    return Evaluation(accuracies, distances, moments.take(order.tolist()), train, watched_videos)
+
+
+def _together(parts: list[Moments]) -> Moments:
+    return Moments(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.words for part in parts]),
+        np.concatenate([part.predicted for part in parts]),
+        [place for part in parts for place in part.places],
+    )
 
 
 def _moments(home: Home, mimic: Mimic, manifest: Manifest, window_s: float) -> Moments:
     generation = mimic.generation
-    images, words = [], []
+    images, words, places = [], [], []
     for entry in manifest.entries:
         if not (entry.frames and entry.clips):
             continue
@@ -108,13 +126,15 @@ def _moments(home: Home, mimic: Mimic, manifest: Manifest, window_s: float) -> M
         frame, clip = frame[nearest], clip[nearest]
         images.append(embeddings.read(home, generation.image_encoder, entry.video)[frame])
         words.append(embeddings.read(home, generation.word_autoencoder, entry.video)[clip])
+        rows = zip(frame.tolist(), clip.tolist(), strict=True)
+        places += [(entry.video, *row) for row in rows]
     if not images:
         nothing = np.zeros((0, 1), np.float32)
-        return Moments(nothing, nothing, nothing)
+        return Moments(nothing, nothing, nothing, [])
     seen = np.concatenate(images)
     with torch.inference_mode():
         predicted = mimic.associator(torch.from_numpy(seen).to(mimic.device)).cpu().numpy()
-    return Moments(seen, np.concatenate(words), predicted)
+    return Moments(seen, np.concatenate(words), predicted, places)
 
 
 def _by_sound(distances: np.ndarray, train: int) -> np.ndarray:

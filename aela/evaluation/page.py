@@ -12,6 +12,7 @@ from scipy.signal import resample_poly
 
 SAMPLE_RATE = 44_100
 MP3_RATE_DIVISOR = 2  # sounds are kept at 22,050 Hz
+MP3_COMPRESSION = 0.7  # 0 to 1: about 5 kB a second
 THUMBNAIL_WIDTH = 128  # pixels
 THUMBNAIL_QUALITY = 72
 LONGEST_SOUND_S = 3.0
@@ -62,16 +63,32 @@ def picture(jpeg: bytes | None, description: str, width: int = THUMBNAIL_WIDTH) 
     return f'<img src="{source}" alt="{text(description)}" loading="lazy">'
 
 
+def figure(drawing: str, caption: str) -> str:
+    """A drawing, as HTML, with what it is below it."""
+    return f"<figure>{drawing}<figcaption>{text(caption)}</figcaption></figure>"
+
+
 def play(samples: np.ndarray | None, name: str) -> str:
     """A button that plays the first seconds of mono samples [n] at 44.1 kHz, if there are any."""
     if samples is None or len(samples) == 0:
         return ""
+    return f'<button data-sound="{sound(samples)}">▶ {text(name)}</button>'
+
+
+def sound(samples: np.ndarray) -> str:
+    """The first seconds of mono samples [n] at 44.1 kHz as an address that holds them itself."""
     shown = samples[: int(LONGEST_SOUND_S * SAMPLE_RATE)]
     slower = resample_poly(shown.astype(np.float32), 1, MP3_RATE_DIVISOR)
     buffer = io.BytesIO()
-    soundfile.write(buffer, slower.clip(-1, 1), SAMPLE_RATE // MP3_RATE_DIVISOR, format="MP3")
-    source = data_uri(buffer.getvalue(), "audio/mpeg")
-    return f'<button data-sound="{source}">▶ {text(name)}</button>'
+    soundfile.write(
+        buffer,
+        slower.clip(-1, 1),
+        SAMPLE_RATE // MP3_RATE_DIVISOR,
+        format="MP3",
+        compression_level=MP3_COMPRESSION,
+        bitrate_mode="VARIABLE",
+    )
+    return data_uri(buffer.getvalue(), "audio/mpeg")
 
 
 def data_uri(data: bytes, kind: str) -> str:

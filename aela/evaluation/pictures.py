@@ -89,47 +89,6 @@ def loss_curves(curve: list[dict[str, float]], title: str = "losses") -> bytes:
     return _png(figure)
 
 
-def precision_recall(
-    thresholds: list[float],
-    precisions: list[float],
-    recalls: list[float],
-    chosen: tuple[float, float, float],
-) -> bytes:
-    """Precision over recall, 0 to 1, at rising thresholds of novelty [n] each.
-
-    Args:
-        chosen: threshold, precision and recall of the one that speaks, marked.
-
-    Raises:
-        ValueError: there are no points, or the lists differ in length.
-    """
-    if not thresholds or not len(thresholds) == len(precisions) == len(recalls):
-        raise ValueError("A curve needs as many precisions and recalls as thresholds.")
-    figure, axes = _figure(5.0, 3.6)
-    axes.plot(recalls, precisions, color="C0", linewidth=1, alpha=0.5)
-    points = axes.scatter(recalls, precisions, c=thresholds, cmap="cool", s=22, zorder=2)
-    bar = figure.colorbar(points, ax=axes, shrink=0.9, label="speaks up to this novelty")
-    bar.outline.set_visible(False)
-    threshold, precision, recall = chosen
-    axes.scatter([recall], [precision], s=150, facecolors="none", edgecolors="C1", linewidths=2.5)
-    axes.annotate(
-        f"in use: {threshold:.2f}\n{precision:.0%} of answers right\n{recall:.0%} of things named",
-        (recall, precision),
-        (-12, -14),
-        textcoords="offset points",
-        ha="right",
-        va="top",
-        fontsize=9,
-        color="C1",
-    )
-    axes.set_xlim(-0.03, 1.03)
-    axes.set_ylim(min(0.5, *precisions) - 0.03, 1.03)
-    axes.set_xlabel("recall: share of known things named right")
-    axes.set_ylabel("precision: share of answers right")
-    axes.grid(alpha=0.3)
-    return _png(figure)
-
-
 def spectrograms(
     sounds: list[np.ndarray], captions: list[str], sample_rate: int = SAMPLE_RATE
 ) -> bytes:

@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train: `steps` gradient steps, or fewer when `minutes` run out first.
+    """How long to train: `steps` gradient steps, or fewer, down to LEAST_STEPS, when `minutes` run
+    out first.
 
     `rows` is how much new memory (frames or clips) they are meant for: less needs less, see `of`.
     Runs in which time never gets ahead of the steps, its first tenth aside, are reproducible on one
@@ -52,7 +53,8 @@ class Budget:
 
     def spent(self, step: int, elapsed_s: float) -> float:
         """The share of the budget used up, 0 to 1: what learning-rate schedules go by."""
-        of_time = elapsed_s / 60 / self.minutes if self.minutes else 0.0
+        timed = step >= min(LEAST_STEPS, self.steps)
+        of_time = elapsed_s / 60 / self.minutes if self.minutes and timed else 0.0
         return min(1.0, max(step / self.steps, (of_time - GRACE) / (1 - GRACE)))
 
 

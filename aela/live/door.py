@@ -2,6 +2,7 @@
 
 import hmac
 import secrets
+import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -44,7 +45,9 @@ class Door:
     @property
     def link(self) -> str:
         """What to open in a browser."""
-        shown = f"[{self.host}]" if ":" in self.host else self.host
+        everywhere = self.host in ("0.0.0.0", "::")
+        name = socket.gethostname() if everywhere else self.host
+        shown = f"[{name}]" if ":" in name else name
         start = self.address or f"http://{shown}:{self.port}"
         return f"{start}/?token={self.token}" if self.token else f"{start}/"
 

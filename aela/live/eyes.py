@@ -60,11 +60,8 @@ class Eyes:
     def take(self, packet: Packet) -> None:
         """Take a packet that has just come."""
         decoder = self._decoder(packet)
-        copy = Packet(bytes(packet))
-        copy.pts, copy.dts, copy.is_keyframe = packet.pts, packet.dts, packet.is_keyframe
-        copy.time_base = packet.time_base
         with self.changed:
-            self.waiting.append((decoder, copy))
+            self.waiting.append((decoder, packet))
             if len(self.waiting) > MOST_WAITING:
                 self._pass_over()
             self.changed.notify()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import threading
 import time
@@ -121,10 +122,11 @@ def application(home: Home, session: Session, door: Door) -> ASGIApp:
 
     async def moment(request: Request) -> Response:
         asked = request.path_params
-        return await run_in_threadpool(_moment, home, asked["sense"], asked["video"], asked["row"])
+        row = _number(asked["row"])
+        return await run_in_threadpool(_moment, home, asked["sense"], asked["video"], row)
 
     async def open_moment(request: Request) -> Response:
-        kept = session.memory.kept.get(request.path_params["id"])
+        kept = session.memory.kept.get(_number(request.path_params["id"]))
         return _media(kept.sense, kept.media) if kept else _nothing()
 
     @contextlib.asynccontextmanager
@@ -141,8 +143,8 @@ def application(home: Home, session: Session, door: Door) -> ASGIApp:
     routes = [
         Route("/", page),
         Route("/page/{name}", page),
-        Route("/moments/open/{id:int}", open_moment),
-        Route("/moments/{sense}/{video}/{row:int}", moment),
+        Route("/moments/open/{id}", open_moment),
+        Route("/moments/{sense}/{video}/{row}", moment),
         WebSocketRoute("/live", lambda socket: _live(session, socket)),
     ]
     return Guard(Starlette(routes=routes, lifespan=life), door)
@@ -157,6 +159,11 @@ def _moment(home: Home, sense: str, video: str, row: int) -> Response:
         return _media(sense, store.read_row(home, video, sense, row, [column])[column])
     except (IndexError, UnknownVideo):
         return _nothing()
+
+
+def _number(text: str) -> int:
+    """A row or an id; -1, which is none, for what is no number."""
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else -1
 
 
 def _media(sense: str, data: bytes) -> Response:

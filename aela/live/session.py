@@ -262,7 +262,7 @@ class Session:
         known = self.survey()
         known["memory"] = {**known["memory"], "open_frames": len(kept) - clips, "open_clips": clips}
         pictures = self.dropped["pictures"] + self.watcher.left_out
-        mind = self.watcher.mind
+        mind = self.watcher.newest_mind
         return {
             "type": "state",
             "source": "page" if self.feed else memory.name,

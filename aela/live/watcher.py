@@ -81,6 +81,11 @@ class Watcher:
         with self._changed:
             self._coming = mind
 
+    @property
+    def newest_mind(self) -> Mind | None:
+        """Who looks from the next picture on."""
+        return self._coming or self.mind
+
     def _run(self) -> None:
         looker, mouth = Looker(self.settings), None
         while (newest := self._next()) is not None:

@@ -146,7 +146,7 @@ def _of(home: Home, record: Forgotten) -> Iterator[tuple[str, list[UPath]]]:
     yield "bookmarks", _bookmarks(home, video)
     yield "predictions", [home.all_predictions / video]
     spoken = [
-        home.predictions(other, generation).with_suffix(".mp4")
+        home.spoken_video(other, generation)
         for other in record.leaning
         for generation in record.generations
     ]

@@ -68,15 +68,54 @@ def threshold(
     quantile of what comes out. Never above HALFWAY: what is nearer to bare ground than to anything
     remembered is not known.
     """
-    rows = np.unique(np.linspace(0, len(memory) - 1, min(len(memory), MOST_MEASURED), dtype=int))
+    found = met_anew(memory, ground, times_s, videos, settings)
+    if not len(found):
+        return 1.0  # Too little memory to know what is new: nothing is.
+    return min(HALFWAY, float(np.quantile(found, settings.quantile)))
+
+
+def met_anew(
+    memory: np.ndarray,
+    ground: np.ndarray,
+    times_s: np.ndarray,
+    videos: np.ndarray,
+    settings: MimicrySettings,
+) -> np.ndarray:
+    """The novelty [n] of remembered frames as if they were met anew: as `threshold` measures it."""
+    rows = _measured(len(memory))
     values = [
         _left_out(memory, ground, times_s, videos, some, settings)
         for some in np.split(rows, range(ROWS_AT_ONCE, len(rows), ROWS_AT_ONCE))
     ]
-    found = np.concatenate(values)
-    if not len(found):
-        return 1.0  # Too little memory to know what is new: nothing is.
-    return min(HALFWAY, float(np.quantile(found, settings.quantile)))
+    return np.concatenate(values)
+
+
+def ground_met_anew(
+    memory: np.ndarray,
+    videos: np.ndarray,
+    ground: np.ndarray,
+    ground_videos: np.ndarray,
+    neighbours: int,
+) -> np.ndarray:
+    """The novelty [n] of what lay beside the things, to memory without the video that it is of.
+
+    Args:
+        videos, ground_videos: [m] and [g], of which video the rows of memory [m, d] and ground
+            [g, d] are.
+    """
+    found = []
+    chosen = _measured(len(ground))
+    for video in np.unique(ground_videos[chosen]):
+        rows = chosen[ground_videos[chosen] == video]
+        others, other_ground = memory[videos != video], ground[ground_videos != video]
+        if len(others) >= neighbours:
+            found.append(novelty(ground[rows], others, other_ground, neighbours))
+    return np.concatenate(found) if found else np.zeros(0)
+
+
+def _measured(count: int) -> np.ndarray:
+    """At most MOST_MEASURED of so many rows, spread evenly."""
+    return np.unique(np.linspace(0, count - 1, min(count, MOST_MEASURED), dtype=int))
 
 
 def _left_out(

@@ -119,6 +119,11 @@ def predicted(home: Home, generation: str) -> list[str]:
     return sorted(path.parent.name for path in home.all_predictions.glob(f"*/{generation}.parquet"))
 
 
+def spoken_over(home: Home, generation: str) -> list[str]:
+    """The videos that a generation has laid its voice over, by key."""
+    return sorted(path.parent.name for path in home.all_predictions.glob(f"*/{generation}.mp4"))
+
+
 def standing(home: Home, video: str) -> str:
     """The generation whose predictions of a video stand: the one that speaks, where it has any
     yet, else the one that looked last.

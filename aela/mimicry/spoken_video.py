@@ -1,6 +1,6 @@
 """A watched video again, with the system's voice over it and what it leaned on below it."""
 
-import io
+import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,52 +9,46 @@ from typing import Any
 import av
 import numpy as np
 import pyarrow as pa
-import soundfile
-from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 from av.container import InputContainer
-from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
-from PIL import Image, ImageDraw, ImageFont
 from upath import UPath
 
-from aela.capture import SAMPLE_RATE_HZ, CaptureSettings
-from aela.capture.source import opened, picture_stream, shown_size, sound_stream
-from aela.memory import store
-from aela.mimicry.sayings import Saying, sayings
+from aela.capture import CaptureSettings
+from aela.capture.source import opened, picture_stream, shown_size
+from aela.mimicry.captions import Captions
+from aela.mimicry.damaged import decoded, packets
+from aela.mimicry.sayings import sayings
+from aela.mimicry.soundtrack import mix
 from aela.storage import Home, atomic
 
-MOST_FPS = 30.0
+FPS = (20.0, 30.0)  # least and most: at the least, no picture is more than 25 ms beside its time
 ASSUMED_FPS = 25.0
 LEAST_WIDTH = 320  # pixels; the caption needs them
 MOST_SIDE = 720  # pixels, of the shorter side
 BLACK_SIZE = (480, 360)  # pixels, where there is only sound
 BAND_SHARE = 0.17  # height of the caption as a share of the width
-SHOWN_S = 3.0  # how long a caption stays when no other frame is looked at
-SOUND_GAP_S = 0.05  # longer gaps between the sound's time stamps are filled with silence
-
-INK, FAINT, PAPER = (235, 235, 235), (140, 140, 140), (24, 24, 28)
-SPEAKING, SILENT, NOVEL = (90, 200, 120), (120, 120, 130), (230, 160, 70)
 
 
 def make_spoken_video(
     source: Path,
     predictions: pa.Table,
+    threshold: float,
     home: Home,
     target: UPath,
-    original_volume: float = 0.3,
+    original_volume: float,
 ) -> None:
     """Write `source` as MP4 with the sounds of its predictions laid over it.
 
     A word is said when it is first recognised, not again while it goes on being recognised. The
-    band below the picture shows the nearest remembered frame and clip, how sure the system is and
-    how novel the view. `target` appears whole or not at all.
+    band below the picture shows whether it speaks, surely or not, the nearest remembered frame and
+    clip, and how novel the view is beside the threshold. `target` appears whole or not at all.
 
     Args:
         source: any video that capture accepts.
         predictions: its prediction table, in time order, with the columns of
             `aela.mimicry.predict.PREDICTIONS`.
+        threshold: the novelty above which the generation that predicted stays silent.
         home: where the sounds and the remembered frames lie.
         original_volume: share of the recorded sound that stays, 0 to 1.
 
@@ -69,8 +63,8 @@ def make_spoken_video(
     rows = predictions.to_pylist()
     with tempfile.TemporaryDirectory() as folder, opened(source, CaptureSettings()) as container:
         track = Path(folder) / "track.flac"
-        duration_s, audible = _mix(source, sayings(rows, home), original_volume, track)
-        stage = _Stage(container, _Captions(rows, home))
+        duration_s, audible = mix(source, sayings(rows, home), original_volume, track)
+        stage = _Stage(container, Captions(rows, threshold, home))
         clip = VideoClip(stage.picture_at, duration=duration_s)
         if audible:
             clip = clip.with_audio(AudioFileClip(str(track)))
@@ -92,108 +86,15 @@ def make_spoken_video(
                 writer.write(block)
 
 
-def _mix(
-    source: Path, voice: list[Saying], original_volume: float, track: Path
-) -> tuple[float, bool]:
-    """Write the recorded sound with the voice over it to `track`, in step with the pictures.
-
-    Returns:
-        The length of picture or sound, whichever is longer, in seconds; whether there is any sound.
-    """
-    picture_end_s = 0.0
-    with (
-        opened(source, CaptureSettings()) as container,
-        soundfile.SoundFile(track, "w", SAMPLE_RATE_HZ, 2, "PCM_16") as file,
-    ):
-        mixer = _Mixer(file, voice)
-        origin_s = (container.start_time or 0) / av.time_base
-        picture, sound = picture_stream(container), sound_stream(container)
-        # A mono recording goes to both sides as it is; a resampler would make it 3 dB quieter.
-        channels = 1 if sound is not None and sound.channels == 1 else 2
-        resampler = AudioResampler("flt", "mono" if channels == 1 else "stereo", SAMPLE_RATE_HZ)
-        for packet in _packets(container, [s for s in (picture, sound) if s is not None]):
-            if packet.stream is picture:
-                if packet.pts is not None and packet.time_base is not None:
-                    end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                    picture_end_s = max(picture_end_s, end - origin_s)
-                continue
-            for piece in _decoded(packet):
-                assert isinstance(piece, AudioFrame)
-                if piece.time is not None:
-                    mixer.fill_to(piece.time - origin_s - SOUND_GAP_S)
-                for part in resampler.resample(piece):
-                    samples = original_volume * part.to_ndarray().reshape(-1, channels)
-                    mixer.add(np.repeat(samples, 2 // channels, axis=1))
-        if picture is not None and picture_end_s == 0:  # no time stamps: a bare stream
-            picture_end_s = (container.duration or 0) / av.time_base
-        duration_s = max(picture_end_s, mixer.end_s)
-        audible = sound is not None or bool(voice)
-        mixer.fill_to(duration_s)
-    return duration_s, audible
-
-
-class _Mixer:
-    """Writes stereo sound block by block, and the voice over it."""
-
-    def __init__(self, file: soundfile.SoundFile, voice: list[Saying]) -> None:
-        self.file = file
-        self.voice = [(round(v.start_s * SAMPLE_RATE_HZ), v.samples) for v in voice]
-        self.position = 0
-
-    @property
-    def end_s(self) -> float:
-        return self.position / SAMPLE_RATE_HZ
-
-    def fill_to(self, time_s: float) -> None:
-        """Silence up to a time."""
-        while (missing := round(time_s * SAMPLE_RATE_HZ) - self.position) > 0:
-            self.add(np.zeros((min(missing, 10 * SAMPLE_RATE_HZ), 2), np.float32))
-
-    def add(self, block: np.ndarray) -> None:
-        """The next samples [n, 2] of the recording."""
-        end = self.position + len(block)
-        while self.voice and self.voice[0][0] < end:
-            start, samples = self.voice.pop(0)
-            offset = max(0, start - self.position)
-            part = samples[: len(block) - offset]
-            block[offset : offset + len(part)] += part[:, None]
-            if len(part) < len(samples):
-                self.voice.insert(0, (end, samples[len(part) :]))
-                break
-        self.file.write(block.clip(-1, 1))
-        self.position = end
-
-
-def _packets(container: InputContainer, streams: list[Any]) -> Iterator[av.Packet]:
-    """The packets up to the end of the file, or to where it is damaged."""
-    packets = container.demux(streams)
-    while True:
-        try:
-            packet = next(packets, None)
-        except FFmpegError:
-            return
-        if packet is None:
-            return
-        yield packet
-
-
-def _decoded(packet: av.Packet) -> list[Any]:
-    """What a packet holds; nothing where it is damaged."""
-    try:
-        return [piece for piece in packet.decode() if not piece.is_corrupt]
-    except FFmpegError:
-        return []
-
-
 class _Stage:
     """The pictures of a video with their captions, asked for in time order."""
 
-    def __init__(self, container: InputContainer, captions: "_Captions") -> None:
+    def __init__(self, container: InputContainer, captions: Captions) -> None:
         stream = picture_stream(container)
         self.origin_s = (container.start_time or 0) / av.time_base
         self.pixel_aspect = stream.sample_aspect_ratio if stream else None
         rate = float((stream.average_rate or stream.guessed_rate or 0) if stream else 0)
-        self.fps = min(rate, MOST_FPS) if rate >= 1 else ASSUMED_FPS
+        self.fps = shown_fps(rate)
         self.frames = self._decode(container, stream) if stream else iter(())
         self.ahead = next(self.frames, None)
         self.size = self._size(self.ahead[1]) if self.ahead else BLACK_SIZE
@@ -213,8 +114,8 @@ class _Stage:
     def _decode(self, container: InputContainer, stream: Any) -> Iterator[tuple[float, VideoFrame]]:
         time_s = 0.0
         stream.thread_type = "AUTO"
-        for packet in _packets(container, [stream]):
-            for frame in _decoded(packet):
+        for packet in packets(container, [stream]):
+            for frame in decoded(packet):
                 time_s = time_s if frame.time is None else frame.time - self.origin_s
                 yield time_s, frame
                 time_s += 1 / self.fps
@@ -238,79 +139,14 @@ class _Stage:
         return np.rot90(plane.to_ndarray(), round(frame.rotation / 90))
 
 
-class _Captions:
-    """The band below the picture; each is drawn once."""
+def shown_fps(rate: float) -> float:
+    """Pictures per second to show a video with that many at, each for as long as the others.
 
-    def __init__(self, rows: list[dict[str, Any]], home: Home) -> None:
-        self.rows = rows
-        self.home = home
-        self.times = np.array([row["time_s"] for row in rows])
-        self.size: tuple[int, int] = (0, 0)  # set once the size of the pictures is known
-        self.drawn: tuple[int, np.ndarray] | None = None
-
-    def at(self, time_s: float) -> np.ndarray:
-        """uint8 RGB [height, width, 3] of what was predicted last before a time."""
-        row = int(np.searchsorted(self.times, time_s, side="right")) - 1
-        if row >= 0 and time_s - self.times[row] > SHOWN_S:
-            row = -1
-        if self.drawn is None or self.drawn[0] != row:
-            picture = Image.new("RGB", self.size, PAPER)
-            self._draw(picture, self.rows[row] if row >= 0 else None)
-            self.drawn = (row, np.asarray(picture))
-        return self.drawn[1]
-
-    def _draw(self, picture: Image.Image, row: dict[str, Any] | None) -> None:
-        width, height = self.size
-        margin = height // 12
-        line = (height - 2 * margin) / 3
-        font = ImageFont.load_default(line * 0.72)
-        draw = ImageDraw.Draw(picture)
-        if row is None:
-            draw.text((margin, margin), "no sharp picture", FAINT, font)
-            return
-        x = margin
-        if row["frames"]:
-            thumbnail = self._thumbnail(row["frames"][0], height - 2 * margin)
-            picture.paste(thumbnail, (margin, margin))
-            x += thumbnail.width + 2 * margin
-        said, colour = ("speaks", SPEAKING) if row["said"] else ("silent", SILENT)
-        draw.text((x, margin), said, colour, font)
-        title = "as heard in " if row["said"] else "nearest word in "
-        name, at = row["clip_video"].rsplit("-", 1)[0], f", {row['clip_start_s']:.1f} s"
-        while name and font.getlength(title + name + at) > width - margin - x:
-            name = name[:-1]
-        draw.text((x, margin + line), title + name + at, INK if row["said"] else FAINT, font)
-        half = (width - margin - x) / 2
-        top = margin + 2 * line
-        self._bar(draw, (x, top, half - margin), "sure", row["confidence"], 1.0, SPEAKING, font)
-        self._bar(draw, (x + half, top, half), "novel", row["novelty"], 1.0, NOVEL, font)
-
-    def _bar(
-        self,
-        draw: ImageDraw.ImageDraw,
-        place: tuple[float, float, float],
-        name: str,
-        value: float,
-        full: float,
-        colour: tuple[int, int, int],
-        font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    ) -> None:
-        x, y, width = place
-        text = f"{name} {value:.2f} "
-        draw.text((x, y), text, FAINT, font)
-        start = x + font.getlength("novel 0.00  ")
-        thick = self.size[1] // 12
-        middle = y + self.size[1] / 7
-        box = (start, middle - thick / 2, x + width, middle + thick / 2)
-        draw.rectangle(box, outline=FAINT)
-        share = min(max(value / full, 0.0), 1.0)
-        draw.rectangle((*box[:2], start + share * (box[2] - start), box[3]), fill=colour)
-
-    def _thumbnail(self, remembered: dict[str, Any], height: int) -> Image.Image:
-        video = remembered["video"]
-        times = store.read_frames(self.home, video, ["time_s"])["time_s"].to_numpy()
-        row = int(np.abs(times - remembered["time_s"]).argmin())
-        jpeg = store.read_row(self.home, video, "frame", row)["jpeg"]
-        with Image.open(io.BytesIO(jpeg)) as picture:
-            width = min(round(picture.width * height / picture.height), 2 * height)
-            return picture.convert("RGB").resize((max(1, width), height))
+    A multiple or a fraction of its own, between the least and the most of FPS.
+    """
+    least, most = FPS
+    if rate < 1:
+        return ASSUMED_FPS
+    if rate > most:
+        return rate / math.ceil(rate / most - 0.01)  # 30.0003 is meant to be 30
+    return rate * math.ceil(least / rate)

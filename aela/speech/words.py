@@ -62,7 +62,7 @@ def remembered_words(home: Home, manifest: Manifest) -> list[Word]:
     Raises:
         EmptyMemory: it holds fewer than two.
     """
-    words = [word for entry in manifest.entries for word in _words(home, entry)]
+    words = [word for entry in manifest.entries for word in words_of(home, entry)]
     if len(words) < 2:
         raise EmptyMemory(
             f"Memory holds {len(words)} spoken words; record at least two to learn from."
@@ -99,19 +99,19 @@ def lesson(
         words = remembered_words(home, manifest)
         return Lesson(words, np.full(len(words), 1 / len(words)), len(words), [])
     known = rounds.known_to(home, parent)
-    words = [w for e in manifest.entries if e not in known for w in _words(home, e)]
+    words = [w for e in manifest.entries if e not in known for w in words_of(home, e)]
     new = len(words)
     old = [(e, clip) for e in manifest.entries if e in known for clip in range(e.clips)]
     drawn = [old[number] for number in rounds.replayed(len(old), most, rng)]
     for entry, group in itertools.groupby(drawn, key=lambda place: place[0]):
-        words += _words(home, entry, [clip for _, clip in group])
+        words += words_of(home, entry, [clip for _, clip in group])
     if len(words) < 2:
         raise EmptyMemory("There are no two words to learn from; record some more.")
     chances = rounds.balanced(np.arange(new), np.arange(new, len(words)))
     return Lesson(words, chances, new, drawn)
 
 
-def _words(home: Home, entry: Entry, some: list[int] | None = None) -> Iterator[Word]:
+def words_of(home: Home, entry: Entry, some: list[int] | None = None) -> Iterator[Word]:
     """The words of one video: all, or those of some of its clips, by number."""
     for video, clips in rows(home, Manifest((entry,)), "clip", COLUMNS):
         for clip in (clips if some is None else clips.take(some)).to_pylist():

@@ -10,7 +10,7 @@ import pytest
 from aela.memory import store
 from aela.storage import Home
 
-COMMANDS = ("demo", "learn", "watch", "add", "up", "status", "trace", "score", "doctor")
+COMMANDS = ("demo", "learn", "watch", "add", "up", "status", "trace", "report", "score", "doctor")
 
 
 def _aela(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -39,6 +39,7 @@ def test_help_names_every_command_and_each_gives_an_example(capsys: pytest.Captu
         (["trace", "cup@3"], "names no single prediction"),
         (["score", "nowhere", "nothing.json"], "no predictions"),
         (["demo", "--videos", "here"], "Give both --videos"),
+        (["report"], "Nothing was learned yet"),
     ],
 )
 def test_a_mistake_is_answered_in_one_sentence(home: Home, arguments: list[str], says: str):

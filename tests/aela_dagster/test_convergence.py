@@ -30,7 +30,7 @@ from aela.memory import manifest as manifests
 from aela.memory.videos import Role
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
-from aela.mimicry.predict import predicted
+from aela.mimicry.predict import predicted, spoken_over
 from aela.storage import Home, write_bytes, write_json
 from aela_dagster import abandoned, records
 from aela_dagster.jobs import JOBS, TRAINING
@@ -212,6 +212,7 @@ class Life(RuleBasedStateMachine):
                 assert found and getattr(generation, model) == found.sha
             watched = sorted(entry.video for entry in store.remembered(home, "watch"))
             assert predicted(home, generation.sha) == watched
+            assert spoken_over(home, generation.sha) == watched
             metrics = home.evaluation(generation.sha) / "metrics.json"
             assert json.loads(metrics.read_text())["predicted"] == watched
 
@@ -269,6 +270,12 @@ class Life(RuleBasedStateMachine):
         event = DagsterEvent(end.value, run.job_name, message="")
         self.instance.report_dagster_event(event, run.run_id)
 
+    def _watch(self, video: str, generation: Generation, *, half: bool) -> None:
+        """Look at a video and, unless half-way, speak over it."""
+        write_bytes(self.home.predictions(video, generation.sha), b"")
+        if not half:
+            write_bytes(self.home.spoken_video(video, generation.sha), b"")
+
     def _do(self, run: DagsterRun, *, half: bool) -> None:
         home, tags = self.home, run.tags
         generation = generations.current(home)
@@ -281,12 +288,12 @@ class Life(RuleBasedStateMachine):
             entry = {"video": video.video, "content": content, "frames": frames, "clips": clips}
             rejections = {"frame_rejections": {}, "clip_rejections": {}}
             write_json(home.index / f"{video.video}.json", {**entry, **rejections})
-            if run.job_name == "ingest_and_watch" and generation and not half:
-                write_bytes(home.predictions(video.video, generation.sha), b"")
+            if run.job_name == "ingest_and_watch" and generation:
+                self._watch(video.video, generation, half=half)
         elif run.job_name == "watch" and generation:
             wanted = records.videos_of(run)
             for video in wanted[: len(wanted) // 2] if half else wanted:
-                write_bytes(home.predictions(video, generation.sha), b"")
+                self._watch(video, generation, half=half)
         elif run.job_name == "evaluate" and generation and not half:
             shown = {"predicted": predicted(home, generation.sha)}
             write_json(home.evaluation(generation.sha) / "metrics.json", shown)

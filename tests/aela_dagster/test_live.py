@@ -102,7 +102,7 @@ def test_a_page_is_remembered_minute_by_minute_and_its_own_word_is_not(runner: R
     session.start()
     with ExitStack() as closing:
         closing.callback(session.stop)
-        wait_until(lambda: session.session.watcher._coming is not None)
+        wait_until(lambda: session.session.watcher.newest_mind is not None)
         opened = closing.enter_context(page(door))
         opened.say("begin")
         opened.picture(time.monotonic(), jpeg("disc"))

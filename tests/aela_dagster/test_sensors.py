@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from dagster import DagsterRun, DagsterRunStatus
@@ -16,9 +17,11 @@ from aela.learning import checkpoints
 from aela.learning.checkpoints import Card
 from aela.memory import manifest as manifests
 from aela.memory import store, videos
+from aela.memory.forget import forget
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
-from aela.storage import Home, write_bytes, write_json
+from aela.mimicry.predict import write
+from aela.storage import Home, read_json, write_bytes, write_json
 from aela_dagster import records
 from aela_dagster.jobs import TRAINING
 from aela_dagster.records import MOST_TRIES
@@ -100,6 +103,12 @@ def _run(
     if request.partition_key:
         tags["dagster/partition"] = request.partition_key
     instance.add_run(DagsterRun(job_name=job, tags=tags, status=status))
+
+
+def _watched(home: Home, video: str, generation: Generation) -> None:
+    """What watching a video leaves behind."""
+    write_bytes(home.predictions(video, generation.sha), b"")
+    write_bytes(home.spoken_video(video, generation.sha), b"")
 
 
 def test_learning_waits_for_memory_and_for_what_is_being_ingested(
@@ -238,7 +247,7 @@ def test_each_generation_watches_everything_once_newest_first_in_one_run(
     _run(instance, request, "watch", STARTED)
     assert "3 are being watched" in _tick(watching, instance)
     for video in watched:
-        write_bytes(home.predictions(video, first.sha), b"")
+        _watched(home, video, first)
     assert "Every watched video" in _tick(watching, instance)
     assert isinstance(_tick(reporting, instance), list)
     _remember(home, "pen", "learn")
@@ -261,7 +270,7 @@ def test_a_run_that_watches_is_asked_for_under_a_new_key_though_others_were_dele
         [request] = _tick(watching, instance)
         keys.append(request.run_key)
         _run(instance, request, "watch", DagsterRunStatus.SUCCESS)
-        write_bytes(home.predictions(video, generation.sha), b"")
+        _watched(home, video, generation)
     assert len(set(keys)) == 3
     instance.delete_run(instance.get_runs()[-1].run_id)  # As forgetting a video does.
     [request] = _tick(watching, instance)
@@ -283,10 +292,50 @@ def test_what_cannot_be_watched_is_set_aside_and_holds_up_nothing(
     [request] = _tick(watching, instance)
     assert json.loads(request.tags["aela/videos"]) == good[:1:-1]
     for video in good:
-        write_bytes(home.predictions(video, generation.sha), b"")
+        _watched(home, video, generation)
     [report] = _tick(reporting, instance)
     _run(instance, report, "evaluate", STARTED)
     assert "is being written" in _tick(reporting, instance)
+
+
+def test_what_was_looked_at_but_not_spoken_over_is_asked_for_again(
+    home: Home, instance: dg.DagsterInstance, at_once: None
+):
+    _remember(home, "cup", "learn")
+    generation = _learn(home)
+    video = _remember(home, "test", "watch")
+    [request] = _tick(watching, instance)
+    write_bytes(home.predictions(video, generation.sha), b"")
+    _run(instance, request, "watch", FAILURE)
+    [again] = _tick(watching, instance)
+    assert json.loads(again.tags["aela/videos"]) == [video]
+    assert "predictions of 1 videos" in _tick(reporting, instance)
+    write_bytes(home.spoken_video(video, generation.sha), b"")
+    assert "Every watched video" in _tick(watching, instance)
+
+
+def test_what_was_recorded_live_has_no_file_to_be_spoken_over(
+    home: Home, instance: dg.DagsterInstance
+):
+    _remember(home, "cup", "learn")
+    generation = _learn(home)
+    video = _remember(home, "test", "watch")
+    record = home.videos / f"{video}.json"
+    write_json(record, {**read_json(record), "file": None})
+    write_bytes(home.predictions(video, generation.sha), b"")
+    assert "Every watched video" in _tick(watching, instance)
+
+
+def test_what_leans_on_something_forgotten_is_not_spoken_over_again(
+    home: Home, instance: dg.DagsterInstance
+):
+    cup = _remember(home, "cup", "learn")
+    generation = _learn(home)
+    video = _remember(home, "test", "watch")
+    leaning = pa.table({"clip_video": [cup], "frames": [[{"video": cup, "time_s": 0.0}]]})
+    write(leaning, home.predictions(video, generation.sha))
+    forget(home, cup)
+    assert "Every watched video" in _tick(watching, instance)
 
 
 def test_a_video_to_watch_is_watched_in_the_run_that_ingests_it(

@@ -15,8 +15,12 @@ from aela.learning.checkpoints import Card
 from aela.memory import manifest as manifests
 from aela.memory import store, videos
 from aela.memory.manifest import Manifest
-from aela.storage import Home
+from aela.mimicry import generation as generations
+from aela.mimicry import predict, spoken_video
+from aela.mimicry.generation import Generation
+from aela.storage import Home, write_bytes
 from aela_dagster.definitions import defs
+from resources.voice import ORIGINAL_VOLUME
 
 GREY = np.zeros((2, 8, 8, 3), np.uint8)
 SILENCE = np.zeros(44_100, np.float32)
@@ -158,3 +162,31 @@ def test_a_collapsed_or_failing_training_is_caught(
     result = checking.execute_in_process(instance=instance, raise_on_error=False)
     [found] = result.get_asset_check_evaluations()
     assert found.passed is passes
+
+
+def test_how_loud_the_recording_stays_under_the_voice_is_chosen_for_all_or_for_one_run(
+    home: Home, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = UPath(tmp_path / "test.bin")
+    file.write_bytes(b"test")
+    video = videos.take_in(home, file, "watch", move=True).video
+    generation = Generation("i", "m", "w", "a", "p", "manifest", 0.5)
+    generations.publish(home, generation)
+    predict.write(predict.PREDICTIONS.empty_table(), home.predictions(video, generation.sha))
+    volumes = []
+
+    def make(source, table, threshold, home, target, volume):
+        volumes.append(volume)
+        write_bytes(target, b"spoken")
+
+    monkeypatch.setattr(spoken_video, "make_spoken_video", make)
+    instance.add_dynamic_partitions("videos", [video])
+    job = defs.resolve_implicit_global_asset_job_def()
+    for config in ({}, {"resources": {"voice": {"config": {"original_volume": 1.0}}}}):
+        assert job.execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey("spoken_video")],
+            partition_key=video,
+            run_config=config,
+        ).success
+    assert volumes == [ORIGINAL_VOLUME, 1.0]

@@ -35,4 +35,4 @@ def test_the_demo_learns_to_name_what_it_sees(tmp_path: Path):
     assert found["sound"]["nearest_saying"]["right_answers"] > 0
     for what in ("Report", "Spoken videos", "Sounds", "aela up", "untrained network"):
         assert what in result.stdout
-    assert (home.evaluation(sha) / "report.html").exists()
+    assert home.report(sha).exists()

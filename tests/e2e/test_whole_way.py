@@ -195,9 +195,9 @@ def test_the_spoken_video_and_the_report_are_there(lived):
     home, _, _ = lived
     generation = generations.required(home)
     [entry] = store.remembered(home, "watch")
-    spoken = home.predictions(entry.video, generation.sha).with_suffix(".mp4")
+    spoken = home.spoken_video(entry.video, generation.sha)
     assert spoken.stat().st_size > 10_000
-    report = home.evaluation(generation.sha) / "report.html"
+    report = home.report(generation.sha)
     assert "<html" in report.read_text()
     metrics = read_json(home.evaluation(generation.sha) / "metrics.json")
     assert 0 < metrics["sign_accuracy"]["train"]["centred"] <= 1
@@ -205,7 +205,7 @@ def test_the_spoken_video_and_the_report_are_there(lived):
 
 def test_labels_are_told_in_the_report_when_scored(lived, nursery: Path, tmp_path: Path):
     home, _, _ = lived
-    report = home.evaluation(generations.required(home).sha) / "report.html"
+    report = home.report(generations.required(home).sha)
     assert "What it pictures" in report.read_text()
     assert "Was it right?" not in report.read_text()
     scores = tmp_path / "scores.json"

@@ -49,15 +49,6 @@ def test_curves_with_losses_of_very_different_size_can_be_read():
     assert near(picture, (255, 127, 14)) > 200
 
 
-def test_a_curve_marks_the_threshold_in_use():
-    picture = shown(pictures.precision_recall([0.1, 0.9], [1, 0.6], [0.2, 1], (0.5, 0.9, 0.7)))
-    ring = np.argwhere(np.abs(picture - np.array((255, 127, 14))).max(axis=-1) < 25)
-    assert len(ring) > 60
-    height, width = picture.shape[:2]
-    place = np.median(ring[ring[:, 0] < 0.4 * height], axis=0) / (height, width)
-    assert 0.1 < place[0] < 0.4 and 0.4 < place[1] < 0.7
-
-
 def test_a_contact_sheet_shows_every_picture_and_stays_small():
     noisy = [jpeg(colour, noise=25) for colour in (RED, BLUE, GREEN) for _ in range(16)]
     shown(pictures.contact_sheet(noisy, [f"{i} s" for i in range(48)]))
@@ -115,7 +106,6 @@ def test_a_map_of_many_items_draws_some():
         lambda: pictures.distance_matrix(np.zeros((2, 3)), 1),
         lambda: pictures.distance_matrix(np.zeros((2, 2)), 3),
         lambda: pictures.loss_curves([{"step": 1.0}]),
-        lambda: pictures.precision_recall([0.1], [1.0], [], (0.1, 1.0, 1.0)),
         lambda: pictures.contact_sheet([]),
         lambda: pictures.spectrograms([np.zeros(9)], []),
         lambda: pictures.embedding_map(np.zeros((2, 2)), [jpeg(RED)] * 2),

@@ -1,6 +1,8 @@
 import base64
 import io
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,10 +12,11 @@ from PIL import Image
 from upath import UPath
 
 from aela.evaluation import pictures
+from aela.evaluation.forgetting import Forgetting
+from aela.evaluation.moment_map import MappedMoment
 from aela.evaluation.report import (
     Glance,
     Labelled,
-    LearnedWord,
     ReportData,
     WatchedVideo,
     render,
@@ -21,10 +24,15 @@ from aela.evaluation.report import (
 )
 from aela.evaluation.score import score
 from aela.evaluation.signs import sign_accuracy
+from aela.evaluation.silence import Novelties
+from aela.evaluation.thresholds import Point
+from aela.evaluation.vocabulary import DiscoveredWord, Vocabulary
 from aela.evaluation.window import Heard, Seen, Window
 from aela.memory.store import Remembered
+from aela.mimicry.certainty import Certainty
 
 RATE = 44_100
+CHROMIUM = shutil.which("chromium")
 
 
 class Page(HTMLParser):
@@ -39,7 +47,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("img", "meta", "br", "rect"):
+        if tag not in ("img", "meta", "br", "rect", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -66,10 +74,25 @@ def tone(hz, seconds=0.6):
     return (0.3 * np.sin(2 * np.pi * hz * np.arange(int(seconds * RATE)) / RATE)).astype("float32")
 
 
-def glance(i, said=True):
-    return Glance(
-        float(i), jpeg(), said, 0.8, 0.1, "cat_a, 3.0 s", jpeg(), tone(700) if said else None
-    )
+def glance(i, answer: Certainty = "said"):
+    sound = None if answer == "silent" else tone(700)
+    return Glance(float(i), jpeg(), answer, 0.8, 0.1, "cat_a, 3.0 s", jpeg(), sound)
+
+
+def watched_video(name, *glances):
+    answers = [(glance.time_s, glance.answer, glance.confidence) for glance in glances]
+    return WatchedVideo(name, answers, list(glances))
+
+
+def vocabulary(heard=6, found=1):
+    word = DiscoveredWord(1, "cat_a, 3.0 s", tone(500), tone(900), [jpeg(), jpeg()], heard, 2, 0.83)
+    return Vocabulary([word], found, {}, np.eye(8)[:1], np.zeros(8))
+
+
+def moment(i, **more):
+    places = {"image": (0.1 * i, 0.5), "word": (0.2, 0.3), "predicted": (1.0, 0.0)}
+    values = {"word": 1, "watched": False, "places": places} | more
+    return MappedMoment(f"cat_a at {i}.0 s", jpeg(), tone(800), **values)
 
 
 def window():
@@ -86,12 +109,17 @@ def data(**more):
             Remembered("cat_a-01234567", ("learn",), "0", 29, 6, {"blurry": 3}, {"knock": 1})
         ],
         "sizes": {"frames": 2_500_000, "models": 500_000},
-        "words": [LearnedWord("cat_a, 3.0 s", [jpeg(), jpeg()], tone(500), tone(900))],
+        "statistics": {"length of words, s": np.linspace(0.3, 0.9, 50)},
+        "vocabulary": vocabulary(),
+        "moments": [moment(1), moment(2, watched=True)],
         "curves": {"image_encoder": [{"step": 1.0, "loss": 3.0}, {"step": 2.0, "loss": 2.0}]},
         "sign_accuracy": {"train": sign_accuracy(codes, codes, codes)},
         "distances": [pictures.distance_matrix(np.eye(5), 3)],
         "window": window(),
-        "watched": [WatchedVideo("mixed-89abcdef", [glance(0), glance(1, said=False)])],
+        "watched": [watched_video("mixed-89abcdef", glance(0), glance(1, "silent"))],
+        "novelties": Novelties(0.4, {"remembered things": np.linspace(0, 0.5, 10)}),
+        "silent": [("mixed-89abcdef", glance(1, "silent"))],
+        "forgetting": Forgetting({"aaaa": 0.9, "bbbb": 0.8}, {"cat_a": 0.9, "cat_b": 0.7}),
     } | more
     return ReportData("f" * 64, "e" * 64, "2025-01-01T12:00:00+00:00", **values)
 
@@ -106,7 +134,12 @@ def test_the_report_tells_what_was_learned_said_and_left_out(tmp_path):
         "3 blurry",
         "1 knock",
         "3.0 MB",
-        "1 answers to 2 frames",
+        "1 answers to 2 looks",
+        "heard 6 times in 2 videos",
+        "83% remembered",
+        "80% below",
+        "frames: 3 left out, 29 kept",
+        "least, 0.70: cat_b",
         "sure 0.80, novel 0.10",
         "100.0%",
         "silent",
@@ -123,8 +156,9 @@ def test_it_needs_no_network():
 
 def test_its_sounds_play_the_word():
     sounds = Page(render(data())).values("data-sound")
-    # A clip and its own voice, one answer and none in silence, and the word that is pictured.
-    for sound, hz in zip(sounds, (500, 900, 700, 600), strict=True):
+    # A clip and its own voice, one answer and none in silence, the word that is pictured, and two
+    # moments on the map.
+    for sound, hz in zip(sounds, (500, 900, 700, 600, 800, 800), strict=True):
         samples, rate = soundfile.read(io.BytesIO(base64.b64decode(sound.split(",")[1])))
         spectrum = np.abs(np.fft.rfft(samples))
         assert spectrum.argmax() * rate / len(samples) == pytest.approx(hz, rel=0.02)
@@ -138,7 +172,7 @@ def test_its_pictures_open():
 
 def test_names_cannot_break_the_page():
     bad = '<script>alert("x")</script>'
-    page = Page(render(data(watched=[WatchedVideo(bad, [glance(0)])])))
+    page = Page(render(data(watched=[watched_video(bad, glance(0))])))
     assert [tag for tag, _ in page.tags].count("script") == 1  # the page's own
     assert bad in "".join(page.text)
 
@@ -155,17 +189,18 @@ def test_it_shows_what_a_word_brings_to_mind():
 def test_what_labels_tell_comes_first_and_only_where_there_are_any():
     nothing = score([], {"videos": []}, None)
     segment = {"video": "mixed", "start": 1.0, "end": 9.0, "shown": "acorn", "said": None}
-    curve = pictures.precision_recall([0.1, 0.5], [1.0, 0.8], [0.3, 0.9], (0.5, 0.8, 0.9))
+    points = [Point(0.1, None, 0.0), Point(0.2, 1.0, 0.3), Point(0.5, 0.8, 0.9)]
     labelled = Labelled(
         {"of things named right": 0.9, "of nothing": None},
         0.1,
         nothing,
         [segment | {"right": False}],
-        curve,
+        points,
+        points[-1],
     )
     text = " ".join(Page(render(data(labelled=labelled))).text)
     assert "90%" in text and "of things named right" in text and "of nothing" not in text
-    assert "acorn" in text and "0 of 1 right" in text
+    assert "in use: 0.50" in text and "acorn" in text and "0 of 1 right" in text
     assert text.index("Was it right?") < text.index("What it learned")
     assert "Was it right?" not in " ".join(Page(render(data())).text)
 
@@ -177,15 +212,52 @@ def test_what_there_is_not_is_left_out():
     assert "Sign accuracy" not in text
 
 
+def test_the_map_can_be_used_without_a_mouse_and_read_as_a_list():
+    page = Page(render(data()))
+    names = [a["aria-label"] for tag, a in page.tags if tag == "button" and "aria-label" in a]
+    assert names == ["word 1, cat_a at 1.0 s", "word 1, cat_a at 2.0 s, watched"]
+    assert set(names) <= set(page.text)  # for the list
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: install it with apt-get")
+def test_arrow_keys_walk_over_the_map_and_each_moment_is_named(tmp_path):
+    walk = """<script>
+      const points = [...document.querySelectorAll(".map button")];
+      points[0].focus();
+      points[0].dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight", bubbles: true}));
+      document.title = document.activeElement.ariaLabel + " / "
+        + document.querySelector(".told").textContent + " / "
+        + points.map(point => point.tabIndex);
+    </script>"""
+    path = tmp_path / "report.html"
+    path.write_text(render(data()).replace("</body>", walk + "</body>"))
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    folder = f"--user-data-dir={tmp_path / 'profile'}"
+    shown = subprocess.run(
+        [*command, folder, path.as_uri()], capture_output=True, text=True, check=True
+    )
+    name = "word 1, cat_a at 2.0 s, watched"
+    assert f"<title>{name} / {name} / -1,0</title>" in shown.stdout
+
+
+def test_every_figure_says_how_to_read_it():
+    page = Page(render(data()))
+    sections = [a["id"] for tag, a in page.tags if tag == "section"]
+    told = sum(a.get("class") == "how" for _, a in page.tags)
+    assert len(sections) == 9 and told >= len(sections) + 3
+
+
 def test_a_large_memory_stays_below_15_mb_and_says_what_is_missing():
-    words = [LearnedWord(f"word {i}", [jpeg()] * 5, tone(500, 2), tone(600, 2)) for i in range(300)]
-    watched = [WatchedVideo(f"v{n}-01234567", [glance(i) for i in range(300)]) for n in range(4)]
+    videos = [
+        WatchedVideo(f"v{n}-01234567", [(i, "said", 0.5) for i in range(300)], [glance(0)] * 6)
+        for n in range(40)
+    ]
     memory = [Remembered(f"m{i}-01234567", ("learn",), "0", 9, 9, {}, {}) for i in range(1000)]
-    report = render(data(words=words, watched=watched, memory=memory))
+    many = {"moments": [moment(1)] * 300, "vocabulary": vocabulary(10_000, found=41)}
+    report = render(data(watched=videos, unshown=160, memory=memory, **many))
     assert len(report) < 15e6
     text = " ".join(Page(report).text)
-    assert "48 of 300 clips" in text
-    assert "210 more frames are not shown" in text
+    assert "40 more words" in text
+    assert "294 more looks are not shown" in text
+    assert "160 more watched videos are not shown" in text
     assert "800 more videos are not shown" in text
-    assert "word 0" in text
-    assert "word 299" in text

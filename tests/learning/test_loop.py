@@ -19,12 +19,19 @@ def test_a_budget_of_minutes_ends_an_endless_training():
     assert 0.1 <= history.reports[-1].elapsed_s < 2
 
 
+def test_a_slow_machine_makes_the_least_steps_all_the_same():
+    for steps, made in ((100, 20), (3, 3)):
+        budget = Budget(steps, minutes=1e-9)
+        history = run("m", lambda i, s: {"loss": 1.0}, budget, batch=1)
+        assert history.metrics()["steps"] == made
+
+
 def test_time_counts_only_where_it_gets_ahead_of_the_steps():
     budget = Budget(100, minutes=1)
     assert budget.spent(0, 5.0) == 0
-    assert budget.spent(10, 11.0) == 0.1
-    assert budget.spent(10, 33.0) == pytest.approx(0.5)
-    assert budget.spent(10, 60.0) == 1
+    assert budget.spent(20, 12.0) == 0.2
+    assert budget.spent(20, 33.0) == pytest.approx(0.5)
+    assert budget.spent(20, 60.0) == 1
 
 
 def test_a_loss_that_is_not_finite_stops_the_training():

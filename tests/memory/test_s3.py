@@ -361,8 +361,8 @@ def test_the_whole_way_from_videos_to_spoken_predictions(home: Home, nursery: Pa
     runner.run("evaluate")
     generation = generations.required(home)
     assert len(read_predictions(home, watched[0], generation.sha)) > 0
-    assert home.predictions(watched[0], generation.sha).with_suffix(".mp4").stat().st_size > 0
-    assert (home.evaluation(generation.sha) / "report.html").stat().st_size > 0
+    assert home.spoken_video(watched[0], generation.sha).stat().st_size > 0
+    assert home.report(generation.sha).stat().st_size > 0
     assert problems(home) == []
     learned = store.remembered(home, "learn")[0].video
     forget(home, learned)
