@@ -40,13 +40,22 @@ def chromium() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-def devices(video: Path, folder: Path) -> tuple[Path, Path]:
-    """A video as what Chromium takes for camera and microphone: a y4m file and a WAV file."""
-    seen, heard = _pictures(video), _sound(video)
-    length = len(seen) * SAMPLE_RATE_HZ // FPS
+def devices(videos: Sequence[Path], folder: Path) -> tuple[Path, Path]:
+    """Videos of one size, one after the other, as what Chromium takes for camera and microphone.
+
+    Returns:
+        a y4m file at 10 fps and a WAV file of the same length.
+    """
+    frames: list[VideoFrame] = []
+    samples: list[np.ndarray] = []
+    for video in videos:
+        seen, heard = pictures(video), _sound(video)
+        length = len(seen) * SAMPLE_RATE_HZ // FPS
+        frames += seen
+        samples.append(np.pad(heard, (0, length))[:length])
     microphone = folder / "microphone.wav"
-    soundfile.write(microphone, np.pad(heard, (0, length))[:length], SAMPLE_RATE_HZ)
-    return as_camera(seen, folder), microphone
+    soundfile.write(microphone, np.concatenate(samples), SAMPLE_RATE_HZ)
+    return as_camera(frames, folder), microphone
 
 
 def as_camera(frames: Sequence[VideoFrame], folder: Path) -> Path:
@@ -60,7 +69,7 @@ def as_camera(frames: Sequence[VideoFrame], folder: Path) -> Path:
     return camera
 
 
-def _pictures(video: Path) -> list[VideoFrame]:
+def pictures(video: Path) -> list[VideoFrame]:
     """The picture in view at each tenth of a second."""
     shown: list[VideoFrame] = []
     with av.open(str(video)) as container:

@@ -64,7 +64,7 @@ def live(home: Home) -> Iterator[Live]:
 def browser(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A browser that sees and hears the film, and lets every page do so."""
     folder = tmp_path_factory.mktemp("devices")
-    with Browser(*devices(film, folder), flags=[LET_IN]) as running:
+    with Browser(*devices([film], folder), flags=[LET_IN]) as running:
         yield running
 
 

@@ -10,33 +10,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
-from av.video.frame import VideoFrame
 from PIL import Image
 
-from aela.capture import SAMPLE_RATE_HZ
 from aela.memory import store
+from aela.nursery import NurserySettings, make_nursery
 from aela.storage import Home
-from tests.live.browser import FPS, LET_IN, MISSING, Browser, as_camera, chromium
+from tests.live.browser import LET_IN, MISSING, Browser, chromium, devices, pictures
 from tests.live.pages import free_port
-from tests.live.speaking import THINGS, jpeg, word
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=MISSING)
 
-SHOWN_S = 16  # each thing, before the other
+THINGS = ("acorn", "spoon")
+TAUGHT = NurserySettings(
+    things=2, train_seconds=20, test_segment_seconds=5, width=320, height=240, fps=10
+)
 LOOKS = 12  # at each thing, half a second apart
 LEARNED_S = 1500.0  # at most, on a machine that is busy with much else
 
 
 @pytest.fixture
 def link(home: Home, tmp_path: Path) -> Iterator[str]:
-    """`aela live` as a person starts it, learning little; where its page is."""
+    """`aela live` as a person starts it, for a first look; where its page is."""
     port = free_port()
     command = [sys.executable, "-m", "aela_dagster.cli", "live", "--port", str(port)]
     log = tmp_path / "live.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [*command, "--home", str(home.root), "--preset", "quick", "--effort", "0.3"],
+            [*command, "--home", str(home.root), "--preset", "quick"],
             stdout=file,
             stderr=file,
         )
@@ -52,18 +52,26 @@ def link(home: Home, tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_what_is_taught_on_the_page_is_said_on_the_page(link: str, home: Home, tmp_path: Path):
-    views = {thing: turning(thing) for thing in THINGS}
-    with Browser(*showing(views, tmp_path), flags=[LET_IN]) as browser:
+    make_nursery(tmp_path / "nursery", TAUGHT)
+    films = {
+        thing: [tmp_path / "nursery" / "train" / f"{thing}_{room}.mp4" for room in "ab"]
+        for thing in THINGS
+    }
+    in_turn = [film for pair in zip(*films.values(), strict=True) for film in pair]
+    with Browser(*devices(in_turn, tmp_path), flags=[LET_IN]) as browser:
         tab = browser.open_when_served(link)
         tab.click("#start")
-        tab.wait("Number(document.querySelector('#count-clips').textContent) > 0", LEARNED_S)
+        tab.wait("Number(document.querySelector('#count-videos').textContent) >= 2", LEARNED_S)
         tab.click("#stop")
         tab.wait("document.querySelector('#generation').textContent.includes('since')", LEARNED_S)
         assert tab.errors == []
 
+    views = {
+        thing: [small(picture.to_image()) for film in of_one for picture in pictures(film)]
+        for thing, of_one in films.items()
+    }
     for thing in THINGS:
-        again = showing({thing: views[thing]}, tmp_path)
-        with Browser(*again, flags=[LET_IN]) as browser:
+        with Browser(*devices(films[thing], tmp_path), flags=[LET_IN]) as browser:
             tab = browser.open(link)
             tab.wait("!document.querySelector('#learn').disabled")
             if tab.evaluate("document.querySelector('#learn').ariaPressed === 'true'"):
@@ -80,26 +88,7 @@ def test_what_is_taught_on_the_page_is_said_on_the_page(link: str, home: Home, t
         assert heard_with.count(thing) > LOOKS / 2, (words, heard_with)
 
 
-def turning(thing: str) -> list[Image.Image]:
-    """What the camera sees of a thing that is moved to and fro, ten pictures a second."""
-    moved_px = 40 * np.sin(np.arange(0, SHOWN_S, 1 / FPS))
-    return [Image.open(io.BytesIO(jpeg(thing, round(moved)))) for moved in moved_px]
-
-
-def showing(views: dict[str, list[Image.Image]], folder: Path) -> tuple[Path, Path]:
-    """Camera and microphone: each thing is shown in turn, and named every two seconds."""
-    frames = [VideoFrame.from_image(view) for of_one in views.values() for view in of_one]
-    samples = np.random.default_rng(0).normal(0, 1e-3, len(frames) * SAMPLE_RATE_HZ // FPS)
-    for number, thing in enumerate(views):
-        for named_s in np.arange(1, SHOWN_S - 1, 2):
-            start = round((number * SHOWN_S + named_s) * SAMPLE_RATE_HZ)
-            samples[start:][: len(word(thing))] += word(thing)
-    microphone = folder / "microphone.wav"
-    soundfile.write(microphone, samples.clip(-1, 1), SAMPLE_RATE_HZ)
-    return as_camera(frames, folder), microphone
-
-
-def shown_with(home: Home, said: str, views: dict[str, list[Image.Image]]) -> str:
+def shown_with(home: Home, said: str, views: dict[str, list[np.ndarray]]) -> str:
     """What was shown when a remembered word was heard, by the frame that was kept next to it.
 
     Args:
@@ -111,7 +100,7 @@ def shown_with(home: Home, said: str, views: dict[str, list[Image.Image]]) -> st
     nearest = min(frames, key=lambda frame: abs(frame["time_s"] - float(time_s)))
     kept = small(Image.open(io.BytesIO(nearest["jpeg"])))
     unlike = {
-        thing: min(float(np.abs(kept - small(view)).mean()) for view in of_one)
+        thing: min(float(np.abs(kept - view).mean()) for view in of_one)
         for thing, of_one in views.items()
     }
     return min(unlike, key=unlike.__getitem__)
