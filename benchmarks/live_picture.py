@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.live.browser import Browser
+from tests.browser import Browser
 from tests.live.pages import free_port
 
 PATIENCE_S = 600.0

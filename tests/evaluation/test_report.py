@@ -1,8 +1,6 @@
 import base64
 import io
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -30,9 +28,9 @@ from aela.evaluation.vocabulary import DiscoveredWord, Vocabulary
 from aela.evaluation.window import Heard, Seen, Window
 from aela.memory.store import Remembered
 from aela.mimicry.certainty import Certainty
+from tests.browser import MISSING, Browser, chromium
 
 RATE = 44_100
-CHROMIUM = shutil.which("chromium")
 
 
 class Page(HTMLParser):
@@ -219,25 +217,20 @@ def test_the_map_can_be_used_without_a_mouse_and_read_as_a_list():
     assert set(names) <= set(page.text)  # for the list
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: install it with apt-get")
+@pytest.mark.skipif(chromium() is None, reason=MISSING)
 def test_arrow_keys_walk_over_the_map_and_each_moment_is_named(tmp_path):
-    walk = """<script>
-      const points = [...document.querySelectorAll(".map button")];
-      points[0].focus();
-      points[0].dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight", bubbles: true}));
-      document.title = document.activeElement.ariaLabel + " / "
-        + document.querySelector(".told").textContent + " / "
-        + points.map(point => point.tabIndex);
-    </script>"""
     path = tmp_path / "report.html"
-    path.write_text(render(data()).replace("</body>", walk + "</body>"))
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-    folder = f"--user-data-dir={tmp_path / 'profile'}"
-    shown = subprocess.run(
-        [*command, folder, path.as_uri()], capture_output=True, text=True, check=True
-    )
-    name = "word 1, cat_a at 2.0 s, watched"
-    assert f"<title>{name} / {name} / -1,0</title>" in shown.stdout
+    path.write_text(render(data()))
+    with Browser() as browser:
+        tab = browser.open(path.as_uri())
+        tab.evaluate("document.querySelector('.map button').focus()")
+        assert tab.text(".told") == "word 1, cat_a at 1.0 s"
+        tab.press("ArrowRight")
+        name = "word 1, cat_a at 2.0 s, watched"
+        assert tab.evaluate("document.activeElement.ariaLabel") == tab.text(".told") == name
+        reached = "[...document.querySelectorAll('.map button')].map(point => point.tabIndex)"
+        assert tab.evaluate(reached) == [-1, 0]
+        assert not tab.errors
 
 
 def test_every_figure_says_how_to_read_it():

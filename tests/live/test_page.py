@@ -25,7 +25,7 @@ from aela.mimicry import generation as generations
 from aela.mimicry.recall import Mimic
 from aela.mimicry.settings import MimicrySettings
 from aela.storage import Home
-from tests.live.browser import LET_IN, MISSING, Browser, Tab, as_camera, chromium, devices
+from tests.browser import LET_IN, MISSING, Browser, Tab, as_camera, chromium, devices
 from tests.live.pages import free_port, page, served
 from tests.live.speaking import THINGS, jpeg
 

@@ -16,7 +16,7 @@ from PIL import Image
 from aela.memory import store
 from aela.nursery import NurserySettings, make_nursery
 from aela.storage import Home
-from tests.live.browser import LET_IN, MISSING, Browser, chromium, devices, pictures
+from tests.browser import LET_IN, MISSING, Browser, chromium, devices, pictures
 from tests.live.pages import free_port
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=MISSING)

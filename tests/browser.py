@@ -203,6 +203,7 @@ class Tab:
         """What the page did wrong: exceptions and refused loads."""
         for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Ask something of the DevTools protocol, and return its answer."""
@@ -278,8 +279,9 @@ class Tab:
         )
 
     def press(self, key: str) -> None:
-        """Press a key that writes one character."""
-        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=key)
+        """Press a key by its name: one character, which it writes, or such as ArrowRight."""
+        text = key if len(key) == 1 else ""
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     def screenshot(self) -> bytes:
