@@ -18,9 +18,6 @@ from aela.storage import Home
 from resources.devices import UnknownDevice, torch_device
 from resources.trainer import FAILED
 
-# Threads that wait for others sleep: where trainings share the cores, those that spin meanwhile
-# take a third of the processor from them.
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 TRAINS_TAG = "aela/trains"  # of runs that train: one model, or ALL in a row
 ALL = "all"
 
@@ -99,7 +96,7 @@ class Compute(dg.ConfigurableResource):
             dagster.Failure: the training stopped; the description says why.
         """
         _ = self.settings  # An unknown preset is said here, not in the other process.
-        client = PipesSubprocessClient(env=WAITING)
+        client = PipesSubprocessClient()
         extras = {
             "home": str(home.root),
             "model": model,

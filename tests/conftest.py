@@ -1,8 +1,13 @@
 """Media and homes that several tests share."""
 
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+# Before torch is loaded: two threads for networks as small as the tests' wait more than they work,
+# and many times more beside anything else on the machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import av
 import dagster as dg

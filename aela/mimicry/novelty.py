@@ -7,7 +7,8 @@ from aela.memory import manifest as manifests
 from aela.mimicry.settings import MimicrySettings
 from aela.storage import Home
 
-HALFWAY = 0.5  # as near to remembered things as to the ground
+HALFWAY = 0.5  # as near to remembered things as to the ground, which counts a little less
+GROUND_COUNTS = 0.7  # power of the distance to the ground: 0 leaves it out, 1 weighs both alike
 MOST_MEASURED = 2048  # remembered frames, spread evenly, that the threshold is set by
 ROWS_AT_ONCE = 256
 
@@ -27,8 +28,9 @@ def novelty(
     """How little images look like remembered things: 0 (a thing seen before) to 1 (bare ground).
 
     The mean cosine distance to the nearest remembered frames, relative to the sum of that and the
-    distance to the nearest remembered ground. Neither distance means much alone: a covered thing is
-    far from all that is remembered, and an empty room may be near to one of its frames.
+    distance to the nearest remembered ground, to the power of GROUND_COUNTS. Neither distance means
+    much alone: a covered thing is far from all that is remembered, and an empty room may be near to
+    one of its frames. An unknown thing is far from both, which is why the first counts more.
 
     Args:
         images: [n, d]; memory: [m, d], remembered frames; ground: [g, d], what was seen beside the
@@ -51,7 +53,7 @@ def _from_ground(images: np.ndarray, ground: np.ndarray, neighbours: int) -> np.
 
 
 def _relative(thing: np.ndarray, ground: np.ndarray) -> np.ndarray:
-    return thing / np.maximum(thing + ground, 1e-6)
+    return thing / np.maximum(thing + ground.clip(min=0) ** GROUND_COUNTS, 1e-6)
 
 
 def threshold(

@@ -20,7 +20,7 @@ class MimicrySettings:
 
     neighbours: int = 4
     apart_s: float = 6.0
-    quantile: float = 0.95
+    quantile: float = 0.96
     steady_s: float = 2.5
 
     def __post_init__(self) -> None:

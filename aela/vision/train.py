@@ -33,7 +33,7 @@ WARM_UP = 0.05  # share of the training in which the learning rate rises
 EMA = 0.99  # the saved weights are a running mean over about a hundred steps
 COLLAPSED = 0.99  # share of the greatest entropy of an assignment to prototypes
 COLLAPSED_BY = 0.2  # of the training
-WHITENING_FLOOR = 0.5  # eigenvalues below this share of the mean count as noise
+WHITENING_FLOOR = 2.0  # times the mean eigenvalue: much smaller ones count as noise
 
 
 def train_image_encoder(

@@ -82,7 +82,6 @@ def sayings(word: str, voice: str) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A memory of three words, each said four times by each of two voices."""
-    torch.set_num_threads(2)
     home = Home.at(UPath(tmp_path_factory.mktemp("home")))
     for word in WORDS:
         for voice in VOICES:
