@@ -69,6 +69,7 @@ class Survey:
             "published": history[-1].when if history else generation.created,
             "frames": seen.frames,
             "clips": seen.clips,
+            "report": home.report(generation.sha).exists(),
         }
 
     def _memory(self) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def evaluation(
         data_version=dg.DataVersion(sha256_file(report)),
         metadata={
             "report": dg.MetadataValue.path(str(report)),
-            "opened_by": dg.MetadataValue.text("aela report --open"),
+            "opened_by": dg.MetadataValue.text("aela report --open, or its link on the live page"),
             "bytes": report.stat().st_size,
             "videos": len(included),
         },

@@ -30,6 +30,7 @@ from aela.live.outbox import Outbox
 from aela.live.session import MOST_TABS, Session, Tab
 from aela.memory import catalogue, store
 from aela.memory.videos import UnknownVideo
+from aela.mimicry import generation as generations
 from aela.storage import Home
 
 PAGE = Path(__file__).parent / "page"
@@ -55,6 +56,11 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(self)",
     "Cache-Control": "no-store",
+}
+REPORT_HEADERS = {  # a file that carries all it shows and fetches nothing
+    "Content-Security-Policy": "default-src 'none'; img-src data:; media-src data:; style-src "
+    "'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'none'",
 }
 STRANGER = (
     "This page is for whoever started it: open the link that `aela live` printed, token included.\n"
@@ -103,8 +109,10 @@ class Guard:
 def _with_headers(send: Send) -> Send:
     async def sent(message: Any) -> None:
         if message["type"] == "http.response.start":
+            own = list(message["headers"])
+            there = {name for name, _ in own}
             added = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-            message = {**message, "headers": [*message["headers"], *added]}
+            message = {**message, "headers": own + [item for item in added if item[0] not in there]}
         await send(message)
 
     return sent
@@ -129,6 +137,9 @@ def application(home: Home, session: Session, door: Door) -> ASGIApp:
         kept = session.memory.kept.get(_number(request.path_params["id"]))
         return _media(kept.sense, kept.media) if kept else _nothing()
 
+    async def report(request: Request) -> Response:
+        return await run_in_threadpool(_report, home)
+
     @contextlib.asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         async def tell() -> None:
@@ -143,11 +154,20 @@ def application(home: Home, session: Session, door: Door) -> ASGIApp:
     routes = [
         Route("/", page),
         Route("/page/{name}", page),
+        Route("/report", report),
         Route("/moments/open/{id}", open_moment),
         Route("/moments/{sense}/{video}/{row}", moment),
         WebSocketRoute("/live", lambda socket: _live(session, socket)),
     ]
     return Guard(Starlette(routes=routes, lifespan=life), door)
+
+
+def _report(home: Home) -> Response:
+    speaks = generations.current(home)
+    written = speaks and home.report(speaks.sha)
+    if not written or not written.exists():
+        return PlainTextResponse("There is no report yet: `aela report` writes one.\n", 404)
+    return Response(written.read_bytes(), media_type="text/html", headers=REPORT_HEADERS)
 
 
 def _moment(home: Home, sense: str, video: str, row: int) -> Response:

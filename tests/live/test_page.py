@@ -31,7 +31,13 @@ from tests.live.speaking import THINGS, jpeg
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=MISSING)
 
-GENERATION = {"sha": "1f" * 32, "published": "2026-01-02T03:04:05+00:00", "frames": 9, "clips": 4}
+GENERATION = {
+    "sha": "1f" * 32,
+    "published": "2026-01-02T03:04:05+00:00",
+    "frames": 9,
+    "clips": 4,
+    "report": True,
+}
 SURVEY: dict[str, Any] = {
     "home": "/somewhere/data",
     "generation": GENERATION,
@@ -92,6 +98,7 @@ def test_what_is_shown_is_kept_and_seen_on_the_page(tab: Tab, live: Live):
     assert tab.text("#count-frames") == "1,200"
     assert "40 %" in tab.text("#models")
     assert "1f1f1f1f" in tab.text("#generation")
+    assert tab.evaluate("document.querySelector('#report a').checkVisibility()")
     tab.click("#chips .chip")  # plays it, and says so, that it is not taken for a new word
     tab.wait(f"[...document.querySelectorAll('#chips .chip')].some({WAS_PLAYED})")
     tab.click("#stop")

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from aela.live.door import Door
 from aela.live.session import MOST_TABS
+from aela.mimicry import generation as generations
 from aela.storage import Home
 from tests.capture.media import RATE_HZ, room, voice
 from tests.live.pages import free_port, page, served
@@ -76,7 +79,13 @@ def test_from_elsewhere_one_comes_in_with_the_token_alone(speaking: Speaking):
     door = Door.at("0.0.0.0", free_port())
     assert door.token and door.token in door.link
     with served(home, door=door):
-        paths = ["/", "/page/index.html", f"/moments/frame/{keys['disc']}/0", "/moments/open/1"]
+        paths = [
+            "/",
+            "/page/index.html",
+            f"/moments/frame/{keys['disc']}/0",
+            "/moments/open/1",
+            "/report",
+        ]
         for path in [*paths, "/?token=wrong", "/?token=", f"/page/index.html?token={door.token}"]:
             assert httpx.get(address(door, path)).status_code == 403, path
         with pytest.raises(InvalidStatus), page(door):
@@ -134,6 +143,22 @@ def test_remembered_moments_are_given_by_known_keys_alone(speaking: Speaking):
 
 
 # What a page shows
+
+
+def test_the_report_of_who_speaks_is_shown_and_may_fetch_nothing(
+    speaking: Speaking, tmp_path: Path
+):
+    home = Home.at(shutil.copytree(speaking[0].root, tmp_path / "home"))
+    with served(home) as (_, door):
+        missing = httpx.get(address(door, "/report"))
+        assert missing.status_code == 404 and "`aela report`" in missing.text
+        report = home.report(generations.required(home).sha)
+        report.parent.mkdir(parents=True)
+        report.write_text("<title>what it learned</title>")
+        shown = httpx.get(address(door, "/report"))
+        assert "what it learned" in shown.text and "text/html" in shown.headers["content-type"]
+        assert shown.headers.get_list("content-security-policy")[0].startswith("default-src 'none'")
+        assert len(shown.headers.get_list("content-security-policy")) == 1
 
 
 def test_a_page_is_told_of_levels_looks_and_what_is_kept(

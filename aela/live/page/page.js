@@ -178,6 +178,7 @@ function showTraining(training, generation) {
       `it learned from ${generation.frames.toLocaleString()} frames and ${generation.clips.toLocaleString()} clips.`
     : "Nothing speaks yet.";
   write(byId("generation"), sentence);
+  byId("report").hidden = !generation?.report;
 }
 
 // ---- who shows --------------------------------------------------------------------------------
