@@ -279,9 +279,10 @@ def up(
     `data/inbox/watch`
     """
     from aela.memory.videos import ROLES
+    from aela_dagster.learner import is_learning
 
     where = Home.at(home)
-    prepare_dagster(where)
+    folder = prepare_dagster(where)
     for role in ROLES:
         where.inbox(role).mkdir(parents=True, exist_ok=True)
     console.print(
@@ -293,8 +294,14 @@ def up(
     )
     where_to = ["-m", "aela_dagster.definitions", "-h", "127.0.0.1", "-p", str(port)]
     os.environ |= {"AELA_PRESET": preset, "AELA_EFFORT": str(effort), "AELA_DEVICE": device}
+    dagster = ["dagster", "dev"]
+    if is_learning(folder):  # A second daemon would ask for the same again.
+        dagster = ["dagster_webserver"]
+        console.print(
+            "`aela live` runs on this home and learns; when it ends, start `aela up` again."
+        )
     # Replaced, not started: Ctrl+C reaches Dagster, which ends its processes in order.
-    os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", *where_to])
+    os.execv(sys.executable, [sys.executable, "-m", *dagster, *where_to])
 
 
 @app.command()

@@ -1,5 +1,7 @@
 """The learning stack beside a live session: the daemon that is there, or one of its own."""
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -14,6 +16,7 @@ NICENESS = 10  # trainings wait for the live session, not the other way round
 ALIVE_S = 75.0  # daemons say each 30 s that they run
 LOOK_S = 5.0
 STOP_S = 20.0
+LOCK = "live.lock"  # in Dagster's folder
 
 
 class Learner:
@@ -54,15 +57,28 @@ def is_looked_after(instance: dg.DagsterInstance) -> bool:
     return any(time.time() - heartbeat.timestamp < ALIVE_S for heartbeat in heartbeats)
 
 
+def is_learning(dagster_home: Path) -> bool:
+    """Whether a daemon that a live session started is at work."""
+    with (dagster_home / LOCK).open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _started() -> subprocess.Popen[bytes]:
-    log = Path(os.environ["DAGSTER_HOME"]) / "live.log"
-    with log.open("ab") as file:
+    folder = Path(os.environ["DAGSTER_HOME"])
+    with (folder / "live.log").open("ab") as file, (folder / LOCK).open("ab") as lock:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         process = subprocess.Popen(
             [sys.executable, "-m", "dagster._daemon", "run", "-m", "aela_dagster.definitions"],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
             start_new_session=True,  # Ctrl+C is for the live session, which ends it in order.
+            pass_fds=[lock.fileno()],  # Locked for as long as it runs, whatever ends the session.
         )
     os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
     return process

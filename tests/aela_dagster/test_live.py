@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import dagster as dg
+import httpx
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -21,6 +22,7 @@ from aela.memory import store
 from aela.mimicry import verify
 from aela.storage import Home
 from aela_dagster import cli, live, recording
+from aela_dagster.learner import is_learning
 from aela_dagster.live import Live
 from aela_dagster.runs import Runner
 from tests.capture.media import RATE_HZ, room
@@ -182,7 +184,8 @@ def test_the_command_starts_learning_and_ends_in_order_at_ctrl_c(home: Home):
             show(opened, 10.0, {1.0: word("disc"), 4.0: word("box")})
             opened.wait_for("kept")
         folder = Path(str(home.root)) / "dagster"
-        wait_until(lambda: (folder / "live.log").exists())
+        wait_until(lambda: is_learning(folder))
+        assert "`aela live` runs on this home" in _ui_alone(home)
     finally:
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=2 * PATIENCE_S)
@@ -192,6 +195,33 @@ def test_the_command_starts_learning_and_ends_in_order_at_ctrl_c(home: Home):
     assert entry.frames >= 7 and problems(home) == []
     with dg.DagsterInstance.from_config(str(folder)) as instance:
         assert not instance.get_daemon_heartbeats()
+    assert not is_learning(folder)
+
+
+def _ui_alone(home: Home) -> str:
+    """What `aela up` prints until its UI answers, with no daemon of its own; then it is ended."""
+    port = free_port()
+    command = [sys.executable, "-m", "aela_dagster.cli", "up", "--port", str(port)]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "AELA_HOME": str(home.root)},
+    )
+    try:
+        wait_until(lambda: _serves(f"http://127.0.0.1:{port}/server_info"))
+    finally:
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=PATIENCE_S)
+    return output
+
+
+def _serves(address: str) -> bool:
+    try:
+        return httpx.get(address).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def _answers(door: Door) -> bool:
