@@ -1,5 +1,6 @@
 """`aela live`: a live page, what it shows is remembered and learned from, and the system speaks."""
 
+import ctypes
 import signal
 import sys
 import threading
@@ -158,6 +159,7 @@ class Live:
             )
             for entry in entries:
                 self.cutter.written(entry.video)
+                _give_back()
         except Exception as error:  # Told by who waits for it, in another thread.
             self.failure = error
 
@@ -168,3 +170,10 @@ class Live:
         """On the terminal, and on all pages."""
         self.tell(sentence)
         self.session.notice(sentence)
+
+
+def _give_back() -> None:
+    """Give memory that was freed back to the machine: glibc keeps it, in pieces for each thread."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
