@@ -46,6 +46,7 @@ PICTURES_PER_S = 10
 RATE_HZ = 48_000
 SOUND_SAMPLES = 1920  # 40 ms
 SAMPLE_S = 10.0
+PAUSED_S = 3.0
 SETTLED_S = 60.0  # then the generation is loaded, and memory is compared with what it is by then
 ALWAYS_DUE = {"AELA_NEW_FRAMES": "1", "AELA_NEW_CLIPS": "1", "AELA_GATHER_S": "0"}
 
@@ -106,6 +107,9 @@ async def show(page: Any, seen: Seen, bench: Path, end: float) -> None:
                 if due > end:
                     return
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
+                if time.monotonic() - due > PAUSED_S:  # The machine stood still; so did the film.
+                    begun += time.monotonic() - due
+                    due = begun + time_s
                 if piece[0] == 1:
                     seen.late.append(time.monotonic() - due)
                     seen.sent[due] = time.monotonic()
