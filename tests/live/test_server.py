@@ -148,7 +148,7 @@ def test_remembered_moments_are_given_by_known_keys_alone(speaking: Speaking):
 def test_the_report_of_who_speaks_is_shown_and_may_fetch_nothing(
     speaking: Speaking, tmp_path: Path
 ):
-    home = Home.at(shutil.copytree(speaking[0].root, tmp_path / "home"))
+    home = Home.at(shutil.copytree(str(speaking[0].root), tmp_path / "home"))
     with served(home) as (_, door):
         missing = httpx.get(address(door, "/report"))
         assert missing.status_code == 404 and "`aela report`" in missing.text
