@@ -159,7 +159,7 @@ class Live:
             )
             for entry in entries:
                 self.cutter.written(entry.video)
-                _give_back()
+                give_back_memory()
         except Exception as error:  # Told by who waits for it, in another thread.
             self.failure = error
 
@@ -172,7 +172,7 @@ class Live:
         self.session.notice(sentence)
 
 
-def _give_back() -> None:
+def give_back_memory() -> None:
     """Give memory that was freed back to the machine: glibc keeps it, in pieces for each thread."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
