@@ -1,7 +1,5 @@
 """The learning stack beside a live session: the daemon that is there, or one of its own."""
 
-import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -11,6 +9,8 @@ import time
 from pathlib import Path
 
 import dagster as dg
+
+from aela_dagster.recording import locked
 
 NICENESS = 10  # trainings wait for the live session, not the other way round
 ALIVE_S = 75.0  # daemons say each 30 s that they run
@@ -60,18 +60,13 @@ def is_looked_after(instance: dg.DagsterInstance) -> bool:
 def is_learning(dagster_home: Path) -> bool:
     """Whether a daemon that a live session started is at work."""
     with (dagster_home / LOCK).open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return not locked(lock.fileno())
 
 
 def _started() -> subprocess.Popen[bytes]:
     folder = Path(os.environ["DAGSTER_HOME"])
     with (folder / "live.log").open("ab") as file, (folder / LOCK).open("ab") as lock:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locked(lock.fileno())
         process = subprocess.Popen(
             [sys.executable, "-m", "dagster._daemon", "run", "-m", "aela_dagster.definitions"],
             stdin=subprocess.DEVNULL,

@@ -113,7 +113,7 @@ def clear_away(home: Home) -> None:
         return
     for mark in home.recordings.iterdir():
         with Path(str(mark)).open("rb") as file:
-            if not _locked(file.fileno()):  # It is still being recorded.
+            if not locked(file.fileno()):  # It is still being recorded.
                 continue
             for rows in (home.frames("*"), home.clips("*"), home.rejections("*")):
                 _delete_unknown(home, rows.parent, mark.name)
@@ -151,14 +151,14 @@ def _begun(home: Home) -> Iterator[str]:
             mark.unlink()
         start += timedelta(seconds=1)
     try:
-        _locked(handle)
+        locked(handle)
         yield mark.name
     finally:
         os.close(handle)
         clear_away(home)
 
 
-def _locked(handle: int) -> bool:
+def locked(handle: int) -> bool:
     """Lock an open file until it is closed; False when somebody else has."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
