@@ -38,7 +38,7 @@ from resources.memory import Memory
 from resources.schedule import Schedule
 
 # Seconds between ticks. Each costs some 50 ms of processor, most of it in Dagster.
-INBOX_S, LEARNING_S, WATCHING_S, REPORTING_S = 5, 10, 20, 60
+INBOX_S, LEARNING_S, WATCHING_S, REPORTING_S = 5, 15, 30, 60
 MOST_REQUESTS = 20  # runs asked for in one tick, or videos watched in one run
 MOST_UNDER_WAY = 100  # ingests asked for and not ended; the others wait in the videos folder
 PREDICTED_TAG = "aela/predicted"
