@@ -3,11 +3,17 @@
 import json
 import os
 import platform
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
+    INDEX_SHARD_NAME,
+    SqliteEventLogStorage,
+)
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from upath import UPath
 
@@ -20,6 +26,7 @@ from aela_dagster.records import VIDEOS_TAG
 from assets import common
 
 ASSET_MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
+WAIT_S = 30.0  # for others that use Dagster's records
 MOST_RUNS = 1000  # in which something was made of one video
 DAGSTER_YAML = """\
 telemetry:
@@ -156,9 +163,14 @@ class Runner:
             raise ValueError(f"A run is busy with {video}; wait until it ends, or cancel it.")
 
     def forget(self, video: str) -> None:
-        """Delete the partition of a video and its runs, whose logs show pictures of it."""
+        """Delete the partition of a video and its runs, whose logs show pictures of it.
+
+        Raises:
+            OSError: all of it is deleted, but the pictures could not be taken out of Dagster's
+                files.
+        """
         for run in self.instance.get_runs(dg.RunsFilter(tags={PARTITION_NAME_TAG: video})):
-            self.instance.delete_run(run.run_id)
+            self._delete(run.run_id)
         for run_id in self._told_of(video):
             self._delete_but_for_others(run_id, video)
         for asset in self.instance.all_asset_keys():
@@ -167,6 +179,29 @@ class Runner:
             if shown and shown.partition == video:
                 self._show_another(asset, video)
         self.instance.delete_dynamic_partition(common.videos.name or "", video)
+        self._overwrite_deleted()
+
+    def _delete(self, run_id: str) -> None:
+        self.instance.delete_run(run_id)
+        storage = self.instance.event_log_storage
+        if isinstance(storage, SqliteEventLogStorage):  # It empties the run's file and leaves it.
+            for suffix in ("", "-wal", "-shm"):
+                Path(storage.path_for_shard(run_id) + suffix).unlink(missing_ok=True)
+
+    def _overwrite_deleted(self) -> None:
+        """SQLite only marks deleted rows as free: until others need the room they can be read."""
+        storage = self.instance.event_log_storage
+        if not isinstance(storage, SqliteEventLogStorage):
+            return
+        index = storage.path_for_shard(INDEX_SHARD_NAME)
+        try:
+            with closing(sqlite3.connect(index, timeout=WAIT_S)) as connection:
+                connection.execute("VACUUM")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.OperationalError as error:
+            raise OSError(
+                f"Deleted pictures may still lie in {index} ({error}); forget the video again."
+            ) from error
 
     def _told_of(self, video: str) -> set[str]:
         """The runs for several videos in which something was made of this one."""
@@ -186,7 +221,7 @@ class Runner:
             for entry in self.instance.all_logs(run_id, of_type=ASSET_MATERIALIZATION)
             if entry.dagster_event
         ]
-        self.instance.delete_run(run_id)
+        self._delete(run_id)
         for event in made:
             wanted = dg.AssetRecordsFilter(
                 event.asset_key, asset_partitions=[event.partition or ""]

@@ -1,11 +1,12 @@
 """What it costs that Dagster holds it together: waiting, work of its own, idling.
 
-    python benchmarks/orchestration.py [--videos FOLDER] [--drops 2] [--effort 0.3] [--idle 60]
+    python benchmarks/orchestration.py [--videos FOLDER] [--learned 2] [--preset quick]
+        [--effort 0.3] [--drops 2] [--idle 60]
 
-Learns from two videos of half a minute in a temporary home, in this process, with the preset
-`quick`; then opens the UI with all that `aela up` starts, lets it idle, and drops videos into its
-inbox: to watch, then to learn from. FOLDER holds at least 2 + 2 x DROPS videos; without it the
-nursery draws them. Prints Markdown; about ten minutes on two cores.
+Learns from LEARNED videos of half a minute in a temporary home, in this process; then opens the UI
+with all that `aela up` starts, lets it idle, and drops videos into its inbox: to watch, then to
+learn from. FOLDER holds at least LEARNED + 2 x DROPS videos; without it the nursery draws them.
+Prints Markdown; about ten minutes on two cores, longer with more to learn.
 """
 
 import argparse
@@ -38,12 +39,13 @@ from aela_dagster.runs import Runner
 MOST_WAIT_S = 600.0
 QUIET_S = 70.0  # without any run; longer than between two ticks of any sensor
 POLL_S = 0.1
-LEARNED = 2  # videos learned from before the stack is started
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What Dagster costs")
     parser.add_argument("--videos", type=Path)
+    parser.add_argument("--learned", type=int, default=2, help="before the stack is started")
+    parser.add_argument("--preset", default="quick")
     parser.add_argument("--drops", type=int, default=2)
     parser.add_argument("--effort", type=float, default=0.3)
     parser.add_argument("--threads", type=int, default=0, help="of a training; 0: all cores")
@@ -54,18 +56,18 @@ def main() -> None:
 
 
 def measure(folder: Path, arguments: argparse.Namespace) -> None:
-    given, drops = arguments.videos, arguments.drops
+    given, learned, drops = arguments.videos, arguments.learned, arguments.drops
     if given is None:
-        make_nursery(folder / "drawn", NurserySettings(things=LEARNED + drops, train_seconds=30))
+        make_nursery(folder / "drawn", NurserySettings(things=learned + drops, train_seconds=30))
         given = folder / "drawn" / "train"
-    videos = sorted(given.glob("*.mp4"))[: LEARNED + 2 * drops]
+    videos = sorted(given.glob("*.mp4"))[: learned + 2 * drops]
     runner = Runner.at(
         Home.at(folder / "home"),
-        preset="quick",
+        preset=arguments.preset,
         effort=arguments.effort,
         threads=arguments.threads,
     )
-    for video in videos[:LEARNED]:
+    for video in videos[:learned]:
         runner.run("ingest", runner.take_in(video, "learn").video)
     row("", "measured", "bar")
     row("---", "---", "---")
@@ -76,10 +78,10 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         percent, megabytes = idle(arguments.idle)
         row("**idle CPU of the whole stack**", f"{percent:.1f} % of a core", "≤ 5 %")
         row("**its memory** (PSS)", f"{megabytes:.0f} MB", "≤ 1000 MB")
-        watched = [drop(runner, video, "watch") for video in videos[LEARNED : LEARNED + drops]]
+        watched = [drop(runner, video, "watch") for video in videos[learned : learned + drops]]
         row("**watch video dropped → predictions**", told(watched), "≤ 20 s")
         quiet(runner.instance)
-        learned = [drop(runner, video, "learn") for video in videos[LEARNED + drops :]]
+        learned = [drop(runner, video, "learn") for video in videos[learned + drops :]]
         row("**learn video dropped → frames and clips**", told(learned), "≤ 15 s")
         row("a run's fixed cost: asked for → first step", told(fixed_costs(runner.instance)), "")
     print(f"\nLoad on the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.")

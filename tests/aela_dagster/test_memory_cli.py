@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import soundfile
 from dagster import DagsterRun, DagsterRunStatus
 from PIL import Image
+from sqlalchemy import Engine, event
 from typer.testing import CliRunner, Result
 
 from aela.memory import forget as forgetting
@@ -126,8 +129,25 @@ def test_forget_takes_the_partition_and_the_pictures_in_its_runs(
     assert list(dagster.get_runs()) == []
 
 
-def test_dagster_keeps_no_picture_of_what_was_forgotten(life: Life, dagster: dg.DagsterInstance):
-    """Also not of the video whose event was an asset's latest, which Dagster keeps beside runs."""
+@pytest.fixture
+def careless_sqlite() -> Iterator[None]:
+    """Deleted rows stay in the file's free pages, as where SQLite was built without
+    SQLITE_SECURE_DELETE."""
+
+    def connected(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA secure_delete = OFF")
+
+    event.listen(Engine, "connect", connected)
+    yield
+    event.remove(Engine, "connect", connected)
+
+
+@pytest.mark.usefixtures("careless_sqlite")
+def test_dagster_keeps_no_picture_of_what_was_forgotten(
+    life: Life, dagster: dg.DagsterInstance, tmp_path: Path
+):
+    """Also not of the video whose event was an asset's latest, which Dagster keeps beside runs, and
+    not in the free pages of its files."""
 
     @dg.asset(partitions_def=common.videos)
     def frames(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
@@ -139,13 +159,20 @@ def test_dagster_keeps_no_picture_of_what_was_forgotten(life: Life, dagster: dg.
         event = latest.asset_materialization if latest else None
         return [str(value.value) for value in event.metadata.values()] if event else []
 
+    def lies_in_files(video: str) -> bool:
+        files = [file for file in (tmp_path / "dagster").rglob("*") if file.is_file()]
+        return any(f"picture of {video}".encode() in file.read_bytes() for file in files)
+
     for video in (life.cup, life.pen):
         dg.materialize([frames], partition_key=video, instance=dagster)
     assert shown() == [f"picture of {life.pen}", life.pen]
+    assert lies_in_files(life.pen)
     aela("forget", life.pen, "--yes")
     assert shown() == [life.cup]
+    assert lies_in_files(life.cup) and not lies_in_files(life.pen)
     aela("forget", life.cup, "--yes")
     assert shown() == []
+    assert not lies_in_files(life.cup)
 
 
 def test_a_video_that_a_run_is_busy_with_is_not_forgotten(life: Life, dagster: dg.DagsterInstance):
