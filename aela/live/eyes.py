@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -42,6 +43,7 @@ class Eyes:
         self.sees, self.hears = sees, hears
         self.waiting: deque[tuple[VideoCodecContext | AudioCodecContext, Packet]] = deque()
         self.decoders: dict[object, VideoCodecContext | AudioCodecContext] = {}  # by stream
+        self.pixel_aspect: Fraction | None = None
         self.shown_s = 0.0
         self.painter, self.resampler = VideoReformatter(), _resampler()
         self.changed = threading.Condition()
@@ -87,6 +89,7 @@ class Eyes:
                     assert isinstance(decoder, VideoCodecContext)
                     decoder.width, decoder.height = given.width, given.height
                     decoder.pix_fmt = given.pix_fmt
+                    self.pixel_aspect = stream.sample_aspect_ratio
                 else:
                     assert isinstance(decoder, AudioCodecContext)
                     decoder.sample_rate, decoder.layout = given.sample_rate, given.layout
@@ -115,10 +118,13 @@ class Eyes:
         if now_s - self.shown_s < EVERY_S:
             return
         self.shown_s = now_s
-        width, height = shown_size(picture.width, picture.height, None, 0)
+        width, height = shown_size(picture.width, picture.height, self.pixel_aspect, 0)
         scale = min(1.0, SHORTER_SIDE / min(width, height))
         small = self.painter.reformat(
-            picture, width=round(width * scale), height=round(height * scale), format="rgb24"
+            picture,
+            width=max(1, round(width * scale)),
+            height=max(1, round(height * scale)),
+            format="rgb24",
         )
         file = io.BytesIO()
         upright = np.rot90(small.to_ndarray(), round(picture.rotation / 90))

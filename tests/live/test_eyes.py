@@ -58,3 +58,23 @@ def test_devices_without_packed_pictures_are_seen_too():
     thread.join(PATIENCE_S)
     eyes.stop()
     assert max(levels) > 0.2
+
+
+def test_pixels_that_are_no_squares_are_shown_as_squares():
+    pictures, enough = [], threading.Event()
+
+    def see(jpeg: bytes) -> None:
+        pictures.append(jpeg)
+        enough.set()
+
+    eyes = Eyes(see, lambda samples, rate_hz: None)
+    eyes.start()
+    source = "lavfi:testsrc2=size=160x120:rate=10,setsar=2,realtime+lavfi:anullsrc,arealtime"
+    live = Live(source, arriving=eyes.take)
+    thread = threading.Thread(target=lambda: list(live.minutes()), daemon=True)
+    thread.start()
+    assert enough.wait(PATIENCE_S)
+    live.stop()
+    thread.join(PATIENCE_S)
+    eyes.stop()
+    assert Image.open(io.BytesIO(pictures[0])).size == (320, 120)
