@@ -1,7 +1,7 @@
 """Trains a checkpoint again from its card and its manifest, and compares the weights bit by bit.
 
 What the training needs is looked for first: nothing is trained if something of it is gone. What is
-written lies in a temporary folder; the home stays as it is.
+written lies in a temporary folder, but for pictures in the cache of the home.
 """
 
 import dataclasses

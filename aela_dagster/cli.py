@@ -55,7 +55,9 @@ PresetOption = Annotated[
 EffortOption = Annotated[
     float,
     typer.Option(
-        help="Share of the preset's training steps to spend.", min=0.001, envvar="AELA_EFFORT"
+        help="Share of the preset's training steps and minutes to spend.",
+        min=0.001,
+        envvar="AELA_EFFORT",
     ),
 ]
 DeviceOption = Annotated[
@@ -187,8 +189,8 @@ def record(
         str,
         typer.Argument(
             help="Devices (`v4l2:/dev/video0+alsa:plughw:0`, `avfoundation:0:0?framerate=30`, "
-            "`dshow:video=NAME:audio=NAME`; FFmpeg's options after `?`), an `rtsp://` or "
-            "`https://` stream, a named pipe, or a file with `--replay`."
+            "FFmpeg's options after `?`), an `rtsp://` or `https://` stream, a named pipe, or a "
+            "file with `--replay`."
         ),
     ],
     role: Annotated[str, typer.Option(help="`learn` or `watch`.")] = "learn",
@@ -369,7 +371,7 @@ def reproduce(
     """Train a checkpoint again from its card and manifest, and compare the weights bit by bit.
 
     Equal weights are to be expected on the same machine, on the CPU; else it is said what differs.
-    The home stays as it is.
+    Nothing that was learned changes.
 
     Example: `aela reproduce 1a2b3c4d`
     """

@@ -55,7 +55,7 @@ class Cutter:
 
         try:
             left = recording.cut(self.runner, self.keys[number], left_out, self.tell)
-        except (OSError, ValueError, LookupError) as error:
+        except Exception as error:  # Dagster's database among others; the next is asked for still.
             self.tell(
                 f"A moment in {self.keys[number]} is not forgotten yet ({error}); forget the whole "
                 "video with `aela memory forget`."

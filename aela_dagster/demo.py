@@ -135,8 +135,6 @@ def _drop(home: Home, sources: list[Path], role: Role) -> list[Path]:
     dropped = []
     for source in sources:
         target = folder / source.name
-        if source.suffix == ".json":  # labels beside the videos
-            continue
         if not target.exists():
             shutil.copyfile(source, target)
         dropped.append(target)

@@ -28,7 +28,7 @@ from aela.memory import store, videos
 from aela.memory.store import Remembered
 from aela.memory.videos import ROLES, Role, Video
 from aela.storage import Home
-from aela_dagster.runs import Runner
+from aela_dagster.runs import Runner, plain
 from assets import common, senses
 from resources.memory import Memory
 
@@ -272,9 +272,11 @@ def _event(
             metadata=result.metadata,
             partition=entry.video,
         )
-    return dg.AssetMaterialization(
-        asset,
-        partition=entry.video,
-        metadata=result.metadata,
-        tags={DATA_VERSION_TAG: entry.content},
+    return plain(
+        dg.AssetMaterialization(
+            asset,
+            partition=entry.video,
+            metadata=result.metadata,
+            tags={DATA_VERSION_TAG: entry.content},
+        )
     )

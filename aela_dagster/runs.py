@@ -228,7 +228,7 @@ class Runner:
             )
             newer = self.instance.fetch_materializations(wanted, limit=1).records
             if event.partition != video and not newer:
-                self.instance.report_runless_asset_event(_plain(event))
+                self.instance.report_runless_asset_event(plain(event))
 
     def _show_another(self, asset: dg.AssetKey, video: str) -> None:
         """Make the event of another video an asset's latest, a copy of which lies beside the runs.
@@ -239,13 +239,13 @@ class Runner:
         wanted = dg.AssetRecordsFilter(asset, asset_partitions=sorted(others))
         found = self.instance.fetch_materializations(wanted, limit=1).records if others else []
         if found and (event := found[0].asset_materialization):
-            self.instance.report_runless_asset_event(_plain(event))
+            self.instance.report_runless_asset_event(plain(event))
         else:
             self.instance.wipe_assets([asset])
 
 
-def _plain(event: dg.AssetMaterialization) -> dg.AssetMaterialization:
-    """Without pictures."""
+def plain(event: dg.AssetMaterialization) -> dg.AssetMaterialization:
+    """An event without pictures: those of an event that belongs to no run cannot be deleted."""
     return event.with_metadata(
         {
             name: value

@@ -156,8 +156,8 @@ def _dropped(home: Home) -> tuple[list[Dropped], str]:
 
 
 def _fresh(file: Dropped) -> bool:
-    """Whether a file was written to just now."""
-    return time.time() - file.modified < SETTLED_S
+    """Whether a file was written to just now; a clock that is ahead tells nothing."""
+    return 0 <= time.time() - file.modified < SETTLED_S
 
 
 def _unwritten(home: Home, file: Dropped) -> bool:

@@ -14,13 +14,15 @@ from aela.memory.videos import Role
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import UnknownGeneration
 from aela.mimicry.predict import read_predictions, standing
+from aela_dagster import records
 from aela_dagster.runs import RunFailed, Runner
 
+WAIT_S = 2.0  # between two looks at what is under way
 MOST_ROWS = 60  # of what was said in one video, on the terminal
 
 
 def files(paths: Iterable[Path]) -> list[Path]:
-    """The files among `paths` and directly inside its folders, hidden ones left out.
+    """The files among `paths` and directly inside its folders, without hidden ones and labels.
 
     Raises:
         FileNotFoundError: there is no such file, or none at all.
@@ -28,7 +30,11 @@ def files(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+            found += sorted(
+                file
+                for file in path.iterdir()
+                if file.is_file() and not file.name.startswith(".") and file.suffix != ".json"
+            )
         elif path.is_file():
             found.append(path)
         else:
@@ -80,10 +86,17 @@ def ingest(
 def learn(console: Console, runner: Runner) -> None:
     """Train on everything remembered and publish a generation.
 
+    Trainings that are under way, as of `aela up`, are waited for: no model is trained twice at
+    once, and what they learn is built on.
+
     Raises:
         RunFailed: a step failed.
     """
     start = time.monotonic()
+    if records.trained_in(records.under_way(runner.instance)):
+        with console.status("Waiting for trainings that are under way …"):
+            while records.trained_in(records.under_way(runner.instance)):
+                time.sleep(WAIT_S)
     console.print("Learning from everything remembered")
     runner.run("learn")
     generation = generations.required(runner.home)

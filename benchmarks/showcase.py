@@ -4,9 +4,9 @@
 
 HOME is a data folder in which `aela learn`, `aela watch` and the job `evaluate` have run, for
 instance that of `make demo`. Writes ten remembered words as the system says them (FLAC), their
-spectrograms beside those of the clips, what it pictures when it hears them, distance matrices of
-images, words and predicted words, and a map of what is remembered. With labels, prints which word
-each listener takes each sound for.
+spectrograms beside those of the clips, what it pictures when it hears them, and distance
+matrices of images, words and predicted words. With labels, prints which word each listener takes
+each sound for.
 """
 
 import argparse
@@ -21,7 +21,6 @@ from aela.evaluation.evaluate import evaluate
 from aela.evaluation.listeners import LISTENERS
 from aela.evaluation.score import Labels
 from aela.evaluation.window import Heard, look_through, place, required_image_decoder
-from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.mimicry import generation as generations
 from aela.mimicry.predict import predicted
@@ -47,15 +46,6 @@ def main() -> None:
     for sense, distances in found.distances.items():
         picture = pictures.distance_matrix(distances, found.train, f"distances: {sense}")
         write_bytes(out / f"distances_{sense}.png", picture)
-
-    frames = [
-        jpeg
-        for _, table in manifests.rows(
-            home, manifests.read(home, generation.manifest), "frame", ["jpeg"]
-        )
-        for jpeg in table["jpeg"].to_pylist()
-    ]
-    write_bytes(out / "map.png", pictures.embedding_map(mimic.remembering.images, frames))
 
     decoder = required_image_decoder(home, mimic)
     heard = look_through(home, mimic, decoder, predicted(home, generation.sha)).heard["remembered"]

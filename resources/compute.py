@@ -16,7 +16,7 @@ from aela.learning.checkpoints import MODELS, Checkpoint
 from aela.presets import Preset, preset
 from aela.storage import Home
 from resources.devices import UnknownDevice, torch_device
-from resources.trainer import FAILED
+from resources.trainer import FAILED, TRAINED
 
 TRAINS_TAG = "aela/trains"  # of runs that train: one model, or ALL in a row
 ALL = "all"
@@ -125,4 +125,6 @@ class Compute(dg.ConfigurableResource):
         for message in invocation.get_custom_messages():
             if FAILED in message:
                 raise dg.Failure(message[FAILED], allow_retries=False)
-        return checkpoints.required(home, model)
+            if TRAINED in message:
+                return checkpoints.read(home, model, message[TRAINED])
+        raise dg.Failure(f"The {model} trainer ended without a checkpoint; see the run's stderr.")

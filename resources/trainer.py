@@ -27,6 +27,7 @@ from aela.presets import preset
 from aela.storage import DiskFull, Home
 from resources.devices import UnknownDevice, torch_device
 
+TRAINED = "trained"  # key of the message that tells the checkpoint's hash
 FAILED = "failed"  # key of the message that says in one sentence why a training stopped
 LOG_EVERY_S = 10.0
 PARENT_EVERY_S = 1.0
@@ -102,6 +103,7 @@ def _train(pipes: PipesContext) -> None:
             report=_reporter(pipes, draw),
         )
     checkpoints.set_current(home, checkpoint)
+    pipes.report_custom_message({TRAINED: checkpoint.sha})
 
 
 def _parent(home: Home, model: str, settings: object) -> Checkpoint | None:

@@ -31,6 +31,7 @@ from aela.capture.records import Clip, Frame, Rejection, UnreadableVideo
 from aela.capture.settings import CaptureSettings
 from aela.capture.source import picture_stream, sound_stream
 from aela.capture.stream import Hearing, Sense, Sight
+from aela.ranges import check_ranges
 
 LONGEST_CONNECTION_S = 7 * 24 * 3600.0  # then the source is connected to anew
 PAUSE_SLACK_S = 1.0  # a source whose time stamps stood still for longer begins anew
@@ -76,10 +77,7 @@ class LiveSettings:
             "first_wait_s": (0.01, 60.0),
             "most_wait_s": (0.01, 3600.0),
         }
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise ValueError(f"{name} must lie between {low:g} and {high:g}, not {value}.")
+        check_ranges(self, ranges)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from aela.capture.feed import Feed
 from aela.capture.records import UnreadableVideo
 from aela.capture.source import FORMATS, picture_stream, sound_stream
 
-DEVICES = ("v4l2", "alsa", "avfoundation", "dshow", "lavfi")
+DEVICES = ("v4l2", "alsa", "avfoundation", "lavfi")
 SCHEMES = ("rtsp", "rtsps", "http", "https")
 # A playlist of a stream may name other addresses, but no files.
 STREAM_PROTOCOLS = "rtsp,rtp,udp,tcp,tls,http,https,httpproxy,crypto,data"
@@ -29,8 +29,7 @@ UNTIMED = {"mpjpeg", "mjpeg", "h264", "hevc"}  # formats without time stamps: ar
 ALSA_CONFIGURATION = "/usr/share/alsa/alsa.conf"
 EXAMPLES = (
     "`v4l2:/dev/video0+alsa:plughw:0` (Linux), `avfoundation:0:0?framerate=30` (macOS), "
-    "`dshow:video=Camera:audio=Microphone` (Windows), `rtsp://host/path`, `https://host/path` or "
-    "a named pipe"
+    "`rtsp://host/path`, `https://host/path` or a named pipe"
 )
 
 

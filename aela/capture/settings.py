@@ -1,7 +1,8 @@
 """What a capture run keeps: the one configuration of this package."""
 
-import math
 from dataclasses import dataclass
+
+from aela.ranges import check_ranges
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,7 @@ class CaptureSettings:
             "max_pixels": (10_000, 200_000_000),
             "max_seconds": (1.0, 7 * 24 * 3600.0),
         }
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise ValueError(f"{name} must lie between {low:g} and {high:g}, not {value}.")
+        check_ranges(self, ranges)
         if self.clip_seconds_min > self.clip_seconds_max:
             raise ValueError(
                 f"clip_seconds_min ({self.clip_seconds_min}) must not exceed "

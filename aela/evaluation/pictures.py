@@ -19,12 +19,6 @@ SHEET_WIDTH = 640  # pixels
 CAPTION_HEIGHT = 14  # pixels
 LARGE_JPEG_QUALITY = 90
 TILE = (90, 160)  # pixels: least and most width of a picture on a contact sheet
-MAP_SIDE = 560  # pixels
-MOST_MAPPED = 400  # items; more would take minutes
-MOST_ON_MAP = 64  # thumbnails
-THUMBNAIL = 44  # pixels
-MAP_GROUND = (115, 115, 115)  # the grey on which things are shown
-PERPLEXITY = 30.0
 INK = "#85858c"  # of text and lines: readable on white and on black, as figures are transparent
 SAMPLE_RATE = 44_100
 
@@ -162,46 +156,6 @@ def _sheet(jpegs: list[bytes], captions: list[str] | None, scale: int) -> Image.
         if captions:
             draw.text((x + 2, y + tall), _fitting(captions[i], font, width - 4), "black", font)
     return sheet
-
-
-def embedding_map(
-    embeddings: np.ndarray, jpegs: list[bytes], *, method: str = "tsne", seed: int = 0
-) -> bytes:
-    """Embeddings [n, d] laid out in two dimensions, each shown as its picture.
-
-    Near means alike. `method` is "tsne" (van der Maaten, Hinton 2008) or "pca". Of more than
-    MOST_MAPPED items, evenly chosen ones shape the map; of more than MOST_ON_MAP, evenly chosen
-    ones are drawn.
-
-    Raises:
-        ValueError: fewer than three items, not one picture for each, or an unknown method.
-    """
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
-
-    n = len(embeddings)
-    if n < 3 or len(jpegs) != n:
-        raise ValueError(f"A map needs at least 3 items with a picture each, not {n}.")
-    chosen = evenly(n, MOST_MAPPED)
-    values = np.asarray(embeddings, np.float32)[chosen]
-    if method == "tsne":
-        perplexity = min(PERPLEXITY, (len(values) - 1) / 3)
-        layout = TSNE(perplexity=perplexity, init="pca", random_state=seed, metric="cosine")
-    elif method == "pca":
-        layout = PCA(2, random_state=seed)
-    else:
-        raise ValueError(f'A map is made by "tsne" or "pca", not {method!r}.')
-    # On a busy machine, waiting for each other costs its threads 15 times what they gain.
-    with threadpool_limits(1):
-        places = layout.fit_transform(values)
-    places = (places - places.min(0)) / np.maximum(np.ptp(places, axis=0), 1e-9)
-    sheet = Image.new("RGB", (MAP_SIDE, MAP_SIDE), MAP_GROUND)
-    for i in evenly(len(values), MOST_ON_MAP):
-        tile = _thumbnail(jpegs[chosen[i]], THUMBNAIL)
-        x, y = places[i] * (MAP_SIDE - THUMBNAIL)
-        sheet.paste(tile, (int(x), int(y)))
-    return _small(sheet)
 
 
 def png(picture: np.ndarray) -> bytes:

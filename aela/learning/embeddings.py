@@ -49,6 +49,8 @@ def refresh(
 ) -> int:
     """Embed what is not embedded yet by `checkpoint`; returns the number of new rows.
 
+    What stands for videos that the manifest does not name stays.
+
     Args:
         embed: maps a table of frames (also for the ground) or clips to float32 [rows, d].
         progress: told each video and its number of rows.
@@ -59,7 +61,8 @@ def refresh(
     new = 0
     inherited = _taken_over(home, parent, sense) if parent else {}
     before = _taken_over(home, checkpoint, sense)
-    taken: dict[str, TakenOver] = {}
+    named = {entry.video for entry in manifest.entries}
+    taken = {video: source for video, source in before.items() if video not in named}
     could_be_taken: list[tuple[TakenOver, Entry]] = []
     for entry in manifest.entries:
         if not _rows(entry, sense) or _is_of(home, checkpoint, entry, sense):

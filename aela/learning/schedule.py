@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from aela.learning.checkpoints import Checkpoint
-from aela.learning.ranges import check_ranges
 from aela.learning.soundness import sound
 from aela.memory.manifest import Entry, Manifest
+from aela.ranges import check_ranges
 from aela.storage import canonical_json, sha256
 
 SENSES: dict[str, Literal["frames", "clips"]] = {

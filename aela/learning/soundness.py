@@ -16,7 +16,8 @@ RESUMED_SLACK = 1.2  # a resumed training starts low and may end a little higher
 
 
 def loss_falls(card: Card) -> bool:
-    """Whether the main loss is finite and ended lower than it began."""
+    """Whether the main loss is finite and ended lower than it began, or not RESUMED_SLACK times
+    higher where the training went on from another."""
     loss = MAIN_LOSS[card.model]
     first, last = card.metrics[f"first_{loss}"], card.metrics[f"last_{loss}"]
     slack = RESUMED_SLACK if card.parent else 1.0

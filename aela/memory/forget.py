@@ -174,7 +174,10 @@ def _held(home: Home, video: str) -> set[str]:
 
 def _unfinished(path: UPath) -> list[UPath]:
     """What a killed process has left of writing a file."""
-    return list(path.parent.glob(f".{path.name[:64]}.*")) if path.parent.exists() else []
+    if not path.parent.exists():
+        return []
+    names = (f".{path.name}.part", f".{path.name[:64]}.*")  # as `aela.storage` names them
+    return sorted({found for name in names for found in path.parent.glob(name)})
 
 
 def _remove(thing: UPath) -> None:

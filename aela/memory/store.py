@@ -124,7 +124,8 @@ def _grown(sha: str, row: dict[str, Any], schema: pa.Schema) -> str:
 def remember(home: Home, video: Video, senses: Iterable[Frame | Clip | Rejection]) -> Remembered:
     """Write what was captured of `video`; readers see all of it or nothing.
 
-    An error while capturing leaves memory as it was.
+    An error while capturing leaves memory as it was; one while its tables are put into their places
+    leaves nothing of it, so that it is captured again.
     """
     return _remember(home, video, map(_row, senses))
 
@@ -176,6 +177,8 @@ def _remember(home: Home, video: Video, rows: Iterable[tuple[str, dict[str, Any]
                 reasons[row["reason"]] = reasons.get(row["reason"], 0) + 1
         for table in (frames, clips, rejections):
             table.close()
+        index = home.index / f"{video.video}.json"
+        index.unlink(missing_ok=True)  # It tells of the rows that go now.
     entry = Remembered(
         video.video,
         video.roles,
@@ -187,7 +190,7 @@ def _remember(home: Home, video: Video, rows: Iterable[tuple[str, dict[str, Any]
     )
     # Roles may change later without any row changing: their place is the video's record.
     written = {name: value for name, value in asdict(entry).items() if name != "roles"}
-    write_json(home.index / f"{video.video}.json", written)
+    write_json(index, written)
     return entry
 
 

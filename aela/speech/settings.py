@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from aela.learning.loop import Budget
-from aela.learning.ranges import check_ranges
+from aela.ranges import check_ranges
 
 
 @dataclass(frozen=True)

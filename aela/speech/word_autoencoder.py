@@ -141,11 +141,13 @@ def likeness_error(codes: Tensor, picked: Tensor, alike: Tensor) -> Tensor:
     return errors[counts].sum() / max(1, int(counts.sum()))
 
 
-def _with_likenesses(picked: Tensor, alike: Tensor) -> Tensor:
-    """`picked`, the second half replaced by words that sound like those of the first half."""
+def _with_likenesses(picked: Tensor, alike: Tensor, held_out: np.ndarray) -> Tensor:
+    """`picked`, the second half replaced by words that sound like those of the first half, none of
+    them held out."""
     half = len(picked) // 2
     chances = alike[picked[:half]].clamp_min(0).square() + LEAST_CHANCE
     chances[torch.arange(half), picked[:half]] = 0
+    chances[:, held_out] = 0
     others = torch.multinomial(chances, 1)[:, 0] if half else picked[:0]
     return torch.cat([picked[: len(picked) - half], others])
 
@@ -236,7 +238,7 @@ def train_word_autoencoder(
         set_rate(optimise, settings.learning_rate, index, spent)
         picked = torch.from_numpy(trial.draw(spent, settings.batch)).to(device)
         if settings.likeness_weight:
-            picked = _with_likenesses(picked, alike)
+            picked = _with_likenesses(picked, alike, trial.held_out)
         truth = batch(picked, np.zeros(settings.batch, int))
         codes = network.encode(
             batch(picked, _voices(len(voices), settings.batch, rng)), steps[picked]

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aela.learning.loop import Budget
-from aela.learning.ranges import check_ranges
+from aela.ranges import check_ranges
 
 EMBEDDING = 64  # values of an image embedding, as in the article
 

@@ -9,6 +9,7 @@ import pytest
 
 from aela.memory import store
 from aela.storage import Home
+from aela_dagster import stages
 
 COMMANDS = ("demo", "learn", "watch", "add", "up", "status", "trace", "report", "score", "doctor")
 
@@ -63,6 +64,12 @@ def test_add_prints_the_partition_that_dagster_then_knows(home: Home, nursery: P
     assert key.startswith(video.stem + "-")
     with dg.DagsterInstance.from_config(str(home.root / "dagster")) as instance:
         assert instance.get_dynamic_partitions("videos") == [key]
+
+
+def test_labels_beside_the_videos_are_no_video(home: Home, nursery: Path):
+    (nursery / "train" / "labels.json").write_text("{}")
+    files = stages.files([nursery / "train"])
+    assert files and all(file.suffix == ".mp4" for file in files)
 
 
 def test_status_says_what_each_model_waits_for(home: Home, nursery: Path):

@@ -91,6 +91,13 @@ def test_a_file_copied_just_now_is_taken_in_within_one_tick(
     assert not path.exists()
 
 
+def test_a_file_from_a_clock_that_is_ahead_is_taken_in(home: Home, instance: dg.DagsterInstance):
+    path = _drop(home, "cup.mp4", b"whole")
+    _age(path, -5 * 3600)
+    assert len(_settle(instance).run_requests or []) == 1
+    assert not path.exists()
+
+
 def test_an_ingest_that_failed_is_tried_again_later_and_in_the_end_set_aside_with_its_reason(
     home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):

@@ -94,6 +94,9 @@ def test_minutes_are_videos_that_dagster_knows_and_that_are_learned_from(
     assert sorted(instance.get_dynamic_partitions("videos")) == keys
     for asset in ("frames", "clips"):
         assert sorted(_events(instance, asset)) == keys
+        for event in _events(instance, asset).values():  # They could not be forgotten with it.
+            kinds = {type(value) for value in event.metadata.values()}
+            assert kinds and dg.MarkdownMetadataValue not in kinds
     request = _tick(learning, instance)[-1]
     assert manifests.read(home, request.tags["aela/manifest"]) == manifests.of_now(home)
     assert not _tick(inbox, instance)  # There is nothing left to ingest.

@@ -79,27 +79,6 @@ def test_spectrograms_share_one_time_scale():
     assert short == pytest.approx(long / 2, rel=0.25)
 
 
-@pytest.mark.parametrize("method", ["tsne", "pca"])
-def test_a_map_puts_like_next_to_like(method):
-    rng = np.random.default_rng(1)
-    centres = 5 * np.eye(8)[:2]
-    values = np.concatenate([c + 0.1 * rng.normal(size=(12, 8)) for c in centres])
-    picture = shown(
-        pictures.embedding_map(values, [jpeg(RED)] * 12 + [jpeg(BLUE)] * 12, method=method)
-    )
-    places = []
-    for colour in (RED, BLUE):
-        rows = np.argwhere(np.abs(picture - np.array(colour)).max(axis=-1) < 25)
-        places.append((rows.mean(0), rows.std(0).mean()))
-    apart = np.linalg.norm(places[0][0] - places[1][0])
-    assert apart > 2 * max(spread for _, spread in places)
-
-
-def test_a_map_of_many_items_draws_some():
-    values = np.random.default_rng(2).normal(size=(500, 4))
-    shown(pictures.embedding_map(values, [jpeg(GREEN)] * 500, method="pca"))
-
-
 @pytest.mark.parametrize(
     "draw",
     [
@@ -108,8 +87,6 @@ def test_a_map_of_many_items_draws_some():
         lambda: pictures.loss_curves([{"step": 1.0}]),
         lambda: pictures.contact_sheet([]),
         lambda: pictures.spectrograms([np.zeros(9)], []),
-        lambda: pictures.embedding_map(np.zeros((2, 2)), [jpeg(RED)] * 2),
-        lambda: pictures.embedding_map(np.eye(4), [jpeg(RED)] * 4, method="umap"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(draw):

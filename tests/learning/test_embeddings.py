@@ -59,6 +59,19 @@ def test_a_round_embeds_what_is_new_and_takes_the_rest_over(home: Home) -> None:
     assert refreshed(home, "two", now, 2.0, parent="one", most=0) == 0
 
 
+def test_what_is_embedded_of_some_videos_leaves_what_was_taken_over_of_others(home: Home) -> None:
+    """As the evaluation embeds watched videos with the checkpoint that speaks."""
+    remember(home, "a", "learn")
+    learned = manifests.take(home)
+    refreshed(home, "one", learned, 1.0)
+    refreshed(home, "two", learned, 2.0, parent="one", most=0)
+    remember(home, "b", "learn")
+    [watched] = set(manifests.take(home).entries) - set(learned.entries)
+    assert refreshed(home, "two", Manifest((watched,)), 2.0) == 3
+    assert by(home, "two", learned) == [1.0]
+    assert by(home, "two", Manifest((watched,))) == [2.0]
+
+
 def test_everything_is_embedded_anew_in_turn(home: Home) -> None:
     for name in "abcd":
         remember(home, name, "learn")

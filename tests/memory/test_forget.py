@@ -159,6 +159,14 @@ def test_a_watched_video_is_forgotten_with_the_reports_that_show_it(life: Life):
     assert set(remembering(life.home).clip_videos) == {life.cup, life.pen}
 
 
+def test_what_is_half_written_goes_also_under_a_long_name(life: Life):
+    video = life.remember("a very long name of a video, as phones and messengers " * 2, "learn")
+    half = life.home.frames(video).with_name(f".{video}.parquet.part")
+    half.write_bytes(b"half of the frames")
+    forget(life.home, video)
+    assert named_after(life.home, video) == {f"forgotten/{video}.json"}
+
+
 def test_a_video_that_was_never_ingested_is_forgotten(home: Home):
     source = UPath(home.root / "cup.mp4")
     source.parent.mkdir()

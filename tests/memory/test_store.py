@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +79,29 @@ def test_an_interrupted_capture_leaves_nothing(home: Home):
     assert [p.name for p in home.root.rglob("*") if "memory" in p.parts and p.is_file()] == []
     with pytest.raises(UnknownVideo):
         store.read_frames(home, video.video)
+
+
+def test_a_capture_anew_that_is_interrupted_at_the_end_leaves_no_mixture(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+):
+    """Tables take their places one after the other."""
+    video = _video(home, "cup")
+    store.remember(home, video, [_frame(0.0), _clip(0.0)])
+    replace = Path.replace
+
+    def fails_on_frames(self: Path, target: Path) -> Path:
+        if "frames" in Path(target).parts:
+            raise OSError("the disk is full")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fails_on_frames)
+    with pytest.raises(OSError, match="full"):
+        store.remember(home, video, [_frame(1.0), _clip(1.0)])
+    assert store.remembered(home) == []
+    monkeypatch.undo()
+    store.remember(home, video, [_frame(1.0), _clip(1.0)])
+    [entry] = store.remembered(home)
+    assert store.read_clips(home, entry.video)["start_s"].to_pylist() == [1.0]
 
 
 def test_the_manifest_names_exactly_what_is_learned_from(home: Home):

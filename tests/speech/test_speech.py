@@ -13,6 +13,7 @@ from aela.memory import manifest, store
 from aela.memory.manifest import EmptyMemory, Manifest
 from aela.memory.store import from_flac
 from aela.memory.videos import Video
+from aela.speech import word_autoencoder
 from aela.speech.likeness import likeness
 from aela.speech.mel import HOP_S, log_mel
 from aela.speech.mel_autoencoder import MelAutoencoder, train_mel_autoencoder
@@ -25,6 +26,7 @@ from aela.speech.settings import (
     WordAutoencoderSettings,
 )
 from aela.speech.speech import Speech, load_speech
+from aela.speech.trial import HELD_OUT_SHARE, UNTIL_SPENT
 from aela.speech.voice import to_sound
 from aela.speech.word_autoencoder import train_word_autoencoder
 from aela.speech.words import lesson, remembered_words
@@ -237,6 +239,23 @@ def test_same_seed_same_checkpoints(home: Home, memory: Manifest, mel: Checkpoin
     assert mels[0] == mels[1] != mels[2]
     words = [train_word_autoencoder(home, memory, mel, short_word, seed=s).sha for s in (5, 5, 6)]
     assert words[0] == words[1] != words[2]
+
+
+def test_held_out_words_are_not_trained_on_until_they_are_let_in(
+    home: Home, memory: Manifest, mel: Checkpoint, monkeypatch: pytest.MonkeyPatch
+):
+    drawn: list[set[int]] = []
+    measured = word_autoencoder.likeness_error
+
+    def watched(codes: torch.Tensor, picked: torch.Tensor, alike: torch.Tensor) -> torch.Tensor:
+        drawn.append(set(picked.tolist()))
+        return measured(codes, picked, alike)
+
+    monkeypatch.setattr(word_autoencoder, "likeness_error", watched)
+    train_word_autoencoder(home, memory, mel, replace(WORD, budget=Budget(40)), seed=1)
+    words = len(WORDS) * len(VOICES) * SAYINGS
+    assert len(set.union(*drawn[: int(UNTIL_SPENT * 40)])) == words - int(words * HELD_OUT_SHARE)
+    assert len(set.union(*drawn)) == words
 
 
 def test_training_goes_on_from_a_parent(
