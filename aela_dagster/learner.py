@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -26,8 +27,8 @@ class Learner:
     none, or no more, one is started.
     """
 
-    def __init__(self, instance: dg.DagsterInstance) -> None:
-        self.instance = instance
+    def __init__(self, instance: dg.DagsterInstance, tell: Callable[[str], None]) -> None:
+        self.instance, self.tell = instance, tell
         self.process: subprocess.Popen[bytes] | None = None
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, name="learner", daemon=True)
@@ -46,8 +47,11 @@ class Learner:
     def _run(self) -> None:
         while not self.stopping.is_set():
             ended = self.process is None or self.process.poll() is not None
-            if ended and not is_looked_after(self.instance):
-                self.process = _started()
+            try:
+                if ended and not is_looked_after(self.instance):
+                    self.process = _started()
+            except Exception as error:  # Dagster's database is busy, or no process to be had.
+                self.tell(f"Learning could not be started ({error}); trying again.")
             self.stopping.wait(LOOK_S)
 
 

@@ -123,7 +123,7 @@ class Live:
         device = torch_device(runner.compute["device"])
         take_over = self.session.watcher.take_over
         self.follower = Follower(runner.home, mimicry, device, take_over, self._tell)
-        self.learner = Learner(runner.instance) if learning else None
+        self.learner = Learner(runner.instance, self._tell) if learning else None
         self.memory.learn(learning)
         self.server = Server(runner.home, self.session, door)
         self.recording = threading.Thread(target=self._record, name="recording", daemon=True)

@@ -10,7 +10,7 @@ from rich.table import Table
 from upath import UPath
 
 from aela.memory import store
-from aela.memory.videos import Role
+from aela.memory.videos import Role, without_hash
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import UnknownGeneration
 from aela.mimicry.predict import read_predictions, standing
@@ -179,7 +179,7 @@ def said(runner: Runner, video: str, generation: str) -> Table:
     for group in groups[:MOST_ROWS]:
         first, last = group[0], group[-1]
         word = (
-            f"as in {first['clip_video'].rsplit('-', 1)[0]} at {first['clip_start_s']:.1f} s"
+            f"as in {without_hash(first['clip_video'])} at {first['clip_start_s']:.1f} s"
             if first["said"]
             else "[dim]silent[/]"
         )

@@ -118,7 +118,7 @@ def predict_video(
         rows = pictures.evenly(len(table), SHOWN)
         shown = table.take(rows).to_pylist()
         captions = [
-            f"{row['time_s']:.0f} s: {row['clip_video'].rsplit('-', 1)[0]} "
+            f"{row['time_s']:.0f} s: {videos.without_hash(row['clip_video'])} "
             f"{row['clip_start_s']:.0f} s"
             if row["said"]
             else f"{row['time_s']:.0f} s: silent"

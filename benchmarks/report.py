@@ -136,7 +136,10 @@ def made_up(moments: int) -> ReportData:
             ]
             for model in ("image_encoder", "mel_autoencoder", "word_autoencoder", "associator")
         },
-        distances=[pictures.distance_matrix(distances, MOST_IN_MATRIX) for _ in range(3)],
+        distances={
+            title: pictures.distance_matrix(distances, MOST_IN_MATRIX, title)
+            for title in gather.TITLES.values()
+        },
         window=Window(
             {"remembered": seen, "watched": seen}, {"remembered": heard, "watched": heard}
         ),

@@ -90,7 +90,7 @@ def gather(
         curves={card.model: card.curve for card in cards},
         sign_accuracy=evaluation.sign_accuracy,
         labelled=labelled,
-        distances=list(distances.values()),
+        distances={TITLES[sense]: png for sense, png in distances.items()},
         window=look_through(home, mimic, decoder, evaluation.watched),
         watched=_watched(album, looks),
         unshown=len(videos) - len(shown),

@@ -16,6 +16,7 @@ from aela.evaluation.score import Moment
 from aela.learning import embeddings
 from aela.learning.checkpoints import UnknownCheckpoint
 from aela.memory import store
+from aela.memory.videos import without_hash
 from aela.mimicry.imagine import imagine
 from aela.mimicry.recall import Mimic
 from aela.storage import Home
@@ -201,7 +202,7 @@ def _heard(
 
 def place(video: str, time_s: float) -> str:
     """A place in a video for people, without the hash in its key."""
-    return f"{video.rsplit('-', 1)[0]} at {time_s:.1f} s"
+    return f"{without_hash(video)} at {time_s:.1f} s"
 
 
 def numbers(videos: np.ndarray) -> np.ndarray:

@@ -50,16 +50,16 @@ class Follower:
         seen: tuple[str, int] | None = None
         preparing: Iterator[int] = iter(())
         while not self.stopping.is_set():
-            now = self._what_speaks()
-            if now is not None and now != seen:
-                try:
+            try:
+                now = self._what_speaks()
+                if now is not None and now != seen:
                     preparing = self._hand_over(generations.required(self.home))
                     seen = now
-                except Exception as error:  # What spoke before goes on.
-                    self.tell(f"The newest generation could not be loaded ({error}); trying again.")
-                    self.stopping.wait(RETRY_S)
-            elif next(preparing, None) is None:
-                self.stopping.wait(POLL_S)
+                elif next(preparing, None) is None:
+                    self.stopping.wait(POLL_S)
+            except Exception as error:  # What spoke before goes on.
+                self.tell(f"The newest generation could not be loaded ({error}); trying again.")
+                self.stopping.wait(RETRY_S)
 
     def _what_speaks(self) -> tuple[str, int] | None:
         """Changes with the generation that speaks, and when something was forgotten."""

@@ -42,6 +42,11 @@ class Span:
     def covers(self, sense: str, start_s: float, end_s: float) -> bool:
         return self.sense in (None, sense) and start_s <= self.end_s and end_s >= self.start_s
 
+    def joins(self, other: "Span") -> bool:
+        """Whether both overlap and leave out the same for the same reason."""
+        same = (self.why, self.sense) == (other.why, other.sense)
+        return same and self.start_s <= other.end_s and other.start_s <= self.end_s
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -73,7 +78,8 @@ class Forgetting:
     @property
     def sentence(self) -> str:
         what = f"{self.frames} pictures and {self.clips} words" if self.ids else "nothing older"
-        return f"The last {UNDECIDED_S:.0f} s are forgotten, and of what was kept {what}."
+        said = f"The last {UNDECIDED_S:.0f} s are forgotten, and of what was kept {what}"
+        return f"{said}; they are being cut out of memory." if self.written else f"{said}."
 
 
 class LiveMemory(Live):
@@ -121,7 +127,7 @@ class LiveMemory(Live):
                 self.played.append((start_s, end_s + TAIL_S))
                 self._tie_clocks()
             else:
-                self.spans.append(Span(start_s, end_s + TAIL_S, "own voice", "clip"))
+                self._leave_out(Span(start_s, end_s + TAIL_S, "own voice", "clip"))
 
     @property
     def learning(self) -> bool:
@@ -133,9 +139,10 @@ class LiveMemory(Live):
             now_s = self.now_s()
             if on and not self.learning:
                 end_s = now_s + SLACK_S
-                self.spans = [replace(s, end_s=min(s.end_s, end_s)) for s in self.spans]
+                ended = [replace(s, end_s=end_s) for s in self.spans if s.end_s == math.inf]
+                self.spans = [s for s in self.spans if s.end_s < math.inf] + ended
             elif not on and self.learning:
-                self.spans.append(Span(now_s, math.inf, "not learning"))
+                self._leave_out(Span(now_s, math.inf, "not learning"))
 
     def forget(self, word_just_now: bool) -> Forgetting:
         """Forget the last moment: what was not decided yet, and what was kept last.
@@ -149,7 +156,8 @@ class LiveMemory(Live):
             spans = [Span(now_s - UNDECIDED_S, now_s + SLACK_S, "forgotten")]
             if not word_just_now:
                 spans += self._last_moment()
-            self.spans += spans
+            for span in spans:
+                self._leave_out(span)
             gone = [
                 k for k in self.kept.values() if _leaves_out(spans, k.sense, k.start_s, k.end_s)
             ]
@@ -178,9 +186,20 @@ class LiveMemory(Live):
         """Make spans of what was played by the source's clock, once that is known."""
         began_s = self.recorded_s(0.0)
         if began_s is not None:
-            spans = (Span(a + began_s, b + began_s, "own voice", "clip") for a, b in self.played)
-            self.spans += spans
+            for start_s, end_s in self.played:
+                self._leave_out(Span(start_s + began_s, end_s + began_s, "own voice", "clip"))
             self.played.clear()
+
+    def _leave_out(self, span: Span) -> None:
+        """Add a span; those that overlap become one, so that they stay few whoever asks."""
+        apart = []
+        for other in self.spans:
+            if span.joins(other):
+                start_s, end_s = min(span.start_s, other.start_s), max(span.end_s, other.end_s)
+                span = replace(span, start_s=start_s, end_s=end_s)
+            else:
+                apart.append(other)
+        self.spans = [*apart, span]
 
     def _last_moment(self) -> list[Span]:
         for sense in ("clip", "frame"):
@@ -199,16 +218,17 @@ class LiveMemory(Live):
         sense, start_s, end_s = _times(sensed)
         with self.lock:
             self._tie_clocks()
-            span = _leaves_out(self.spans, sense, start_s, end_s)
+            span, kept = _leaves_out(self.spans, sense, start_s, end_s), None
             if span is None:
                 media = sensed.jpeg if isinstance(sensed, Frame) else store.to_flac(sensed.samples)
                 self.last_id += 1
-                self.kept[self.last_id] = Kept(self.last_id, sense, start_s, end_s, media)
+                kept = Kept(self.last_id, sense, start_s, end_s, media)
+                self.kept[kept.id] = kept
                 if len(self.kept) > MOST_KEPT:
                     del self.kept[next(iter(self.kept))]
-        if span is None:
-            self.decided(self.kept[self.last_id])
-        elif span.why == "own voice":
+        if kept is not None:
+            self.decided(kept)
+        elif span is not None and span.why == "own voice":
             self.decided(_own_voice(sense, start_s, end_s))
 
     def _sifted(self, minute: Minute) -> Minute:

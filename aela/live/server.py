@@ -41,7 +41,8 @@ KINDS = {
     ".svg": "image/svg+xml",
 }
 MOST_CONNECTIONS = 64
-HTTP_S = 30.0  # a connection lasts no longer, unless it became a socket
+HTTP_S = 30.0  # a connection lasts no longer, unless it became a socket or is being answered,
+ANSWER_S = 600.0  # which may take so long
 SEND_S = 10.0  # a tab that takes longer to take a message is sent away
 STATE_S = 1.0
 RATE = 200.0, 400.0  # messages a second from one tab, and at once
@@ -65,6 +66,7 @@ REPORT_HEADERS = {  # a file that carries all it shows and fetches nothing
 STRANGER = (
     "This page is for whoever started it: open the link that `aela live` printed, token included.\n"
 )
+OLD_LINK = "This page is of an earlier session: open the link that `aela live` printed last."
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +96,9 @@ class Guard:
             await self.app(scope, receive, _with_headers(send))
         elif scope["type"] == "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": BAD})
+            if welcome and token is not None:  # The page of an earlier session.
+                await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": BAD, "reason": OLD_LINK})
         else:
             await PlainTextResponse(STRANGER, 403, HEADERS)(scope, receive, send)
 
@@ -102,7 +106,7 @@ class Guard:
         """Keeps the token as a cookie, and out of the address."""
         secure = bool(self.door.address and self.door.address.startswith("https:"))
         response = RedirectResponse("/", 303, HEADERS)
-        response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
+        response.set_cookie(COOKIE, token, httponly=True, samesite="lax", secure=secure)
         return response
 
 
@@ -147,6 +151,7 @@ def application(home: Home, session: Session, door: Door) -> ASGIApp:
                 await asyncio.sleep(STATE_S)
                 session.tell_state()
 
+        session.loop = asyncio.get_running_loop()
         telling = asyncio.create_task(tell())
         yield
         telling.cancel()
@@ -270,10 +275,17 @@ class _Impatient(H11Protocol):
         if len(self.connections) > MOST_CONNECTIONS:
             transport.abort()
             return
+        self.opened_s = self.loop.time()
         self.loop.call_later(HTTP_S, self._end)
 
     def _end(self) -> None:
-        if self in self.connections:  # It would be another protocol's, had it become a socket.
+        if self not in self.connections:  # It became a socket, which is another protocol's.
+            return
+        answering = self.cycle is not None and not self.cycle.response_complete
+        answering |= self.transport.get_write_buffer_size() > 0
+        if answering and self.loop.time() - self.opened_s < ANSWER_S:
+            self.loop.call_later(HTTP_S, self._end)
+        else:
             self.transport.abort()
 
 

@@ -1,6 +1,7 @@
 """One live session: what is shown and heard, what the system makes of it, and who looks on."""
 
 import asyncio
+import secrets
 import struct
 import time
 from collections import OrderedDict
@@ -80,7 +81,8 @@ class Session:
         self.tabs: list[Tab] = []
         self.shows: Tab | None = None
         self.dropped = {"pictures": 0, "sound_s": 0.0}  # came too fast to be sent or looked at
-        self.loop: asyncio.AbstractEventLoop | None = None
+        self.id = secrets.token_hex(8)  # so that a page knows when it meets another session
+        self.loop: asyncio.AbstractEventLoop | None = None  # in which pages are served
 
     # Called from anywhere
 
@@ -146,7 +148,6 @@ class Session:
 
     def enter(self, tab: Tab) -> None:
         """A page was opened."""
-        self.loop = asyncio.get_running_loop()
         self.tabs.append(tab)
         tab.outbox.put(self._state(tab))
 
@@ -268,6 +269,7 @@ class Session:
         mind = self.watcher.newest_mind
         return {
             "type": "state",
+            "session": self.id,
             "source": "page" if self.feed else memory.name,
             "showing": tab is self.shows,
             "taken": self.shows is not None and tab is not self.shows,

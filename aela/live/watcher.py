@@ -50,6 +50,7 @@ class Watcher:
         self._coming: Mind | None = None
         self._newest: tuple[float, bytes] | None = None
         self._anew = True
+        self._complaint = ""
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
@@ -97,13 +98,26 @@ class Watcher:
             if self.mind is not None and (anew or coming is not None):
                 self.mind.start_anew()
                 mouth = _Mouth(self.mind)
-            look = looker.look(stamp_s, jpeg)
-            if look is None:  # It could not be decoded.
-                continue
-            thought = None
-            if self.mind is not None and look.sharp:
-                thought = self.mind.look(look.jpeg, look.before, look.after, look.stamp_s)
-            self._tell(look, thought, mouth)
+            try:
+                self._look(looker, mouth, stamp_s, jpeg)
+            except Exception as error:  # A damaged memory among others; it looks at the next one.
+                self._complain(error)
+
+    def _look(self, looker: Looker, mouth: "_Mouth | None", stamp_s: float, jpeg: bytes) -> None:
+        look = looker.look(stamp_s, jpeg)
+        if look is None:  # It could not be decoded.
+            return
+        thought = None
+        if self.mind is not None and look.sharp:
+            thought = self.mind.look(look.jpeg, look.before, look.after, look.stamp_s)
+        self._tell(look, thought, mouth)
+
+    def _complain(self, error: Exception) -> None:
+        """Tell what went wrong, once until it is something else."""
+        sentence = f"What is shown could not be looked at ({error}); trying again."
+        if sentence != self._complaint:
+            self._complaint = sentence
+            self.told({"type": "notice", "sentence": sentence})
 
     def _next(self) -> tuple[tuple[float, bytes], bool, Mind | None] | None:
         """The newest picture, once there is one; whether all begins anew; who looks from now on.

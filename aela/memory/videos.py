@@ -75,6 +75,11 @@ def key(name: str, sha: str) -> str:
     return f"{stem or 'video'}-{sha[:HASH_DIGITS]}"
 
 
+def without_hash(video: str) -> str:
+    """The part of a partition key that a person reads; live minutes have no other."""
+    return re.sub(rf"-[0-9a-f]{{{HASH_DIGITS}}}$", "", video)
+
+
 def take_in(
     home: Home,
     source: UPath,

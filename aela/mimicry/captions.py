@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from aela.memory import store
+from aela.memory.videos import without_hash
 from aela.mimicry.certainty import Certainty, certainty
 from aela.storage import Home
 
@@ -67,7 +68,7 @@ class Captions:
         answer = certainty(row["confidence"], row["novelty"], self.threshold)
         what, moment, colour = LOOKS[answer]
         draw.text((x, margin), what, colour, font)
-        place = _fitting(row["clip_video"].rsplit("-", 1)[0], moment, row, font, width - margin - x)
+        place = _fitting(without_hash(row["clip_video"]), moment, row, font, width - margin - x)
         draw.text((x, margin + line), place, FAINT if answer == "silent" else INK, font)
         half = (width - margin - x) / 2
         top = margin + 2 * line

@@ -112,7 +112,7 @@ def data(**more):
         "moments": [moment(1), moment(2, watched=True)],
         "curves": {"image_encoder": [{"step": 1.0, "loss": 3.0}, {"step": 2.0, "loss": 2.0}]},
         "sign_accuracy": {"train": sign_accuracy(codes, codes, codes)},
-        "distances": [pictures.distance_matrix(np.eye(5), 3)],
+        "distances": {"what it sees": pictures.distance_matrix(np.eye(5), 3)},
         "window": window(),
         "watched": [watched_video("mixed-89abcdef", glance(0), glance(1, "silent"))],
         "novelties": Novelties(0.4, {"remembered things": np.linspace(0, 0.5, 10)}),

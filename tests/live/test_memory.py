@@ -177,6 +177,14 @@ def test_kept_things_can_be_looked_at_and_are_bounded(
     assert all(one.media.startswith(starts[one.sense]) for one in kept)
 
 
+def test_what_is_left_out_stays_a_short_list_whoever_asks(memory: LiveMemory):
+    for number in range(1000):
+        memory.hear_itself(number / 100, number / 100 + 1)
+        memory.forget(word_just_now=True)
+        memory.learn(bool(number % 2))
+    assert len(memory.spans) < 5
+
+
 def test_a_second_page_is_a_connection_of_its_own(memory: LiveMemory, feed: Feed):
     feed.begin()
     show(feed)

@@ -186,6 +186,44 @@ def test_the_page_comes_back_after_the_server(home: Home, browser: Browser):
         browser.leave(tab)
 
 
+def test_a_page_that_was_away_undoes_nothing_that_others_chose(tab: Tab, live: Live):
+    session, door = live
+    for pressed in ("false", "true"):
+        tab.press("l")
+        tab.wait(f"document.querySelector('#learn').ariaPressed === '{pressed}'")
+    with page(door) as other:
+        other.say("learn", on=False)
+        tab.wait("document.querySelector('#learn').ariaPressed === 'false'")
+        [first, _] = session.tabs
+
+        def send_away() -> None:
+            first.outbox.overflown = True
+            first.outbox.ready.set()
+
+        assert session.loop
+        session.loop.call_soon_threadsafe(send_away)
+        until(lambda: first not in session.tabs)
+        until(lambda: len(session.tabs) == 2)
+        tab.wait("document.querySelector('#toasts').textContent.includes('Connected again')")
+        for _ in range(2):
+            other.wait_for("state")
+        assert not session.memory.learning
+
+
+def test_keys_can_be_switched_off(tab: Tab, live: Live):
+    tab.press("?")
+    tab.click("#keys")
+    tab.click("#about button")
+    tab.press("l")
+    tab.press("f")
+    tab.click("#help")
+    tab.click("#keys")
+    tab.click("#about button")
+    tab.press("s")
+    tab.wait("document.querySelector('#speak').ariaPressed === 'false'")
+    assert live[0].memory.learning and not tab.text("#toasts")
+
+
 def test_keys_and_names_for_those_who_do_not_see(tab: Tab, live: Live):
     tab.click("#start")
     tab.wait("document.querySelector('#strip img')")

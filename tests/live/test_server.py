@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import queue
 import shutil
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +14,14 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from aela.live import server
 from aela.live.door import Door
 from aela.live.session import MOST_TABS
+from aela.live.watcher import Word
 from aela.mimicry import generation as generations
 from aela.storage import Home
 from tests.capture.media import RATE_HZ, room, voice
-from tests.live.pages import free_port, page, served
+from tests.live.pages import PATIENCE_S, free_port, page, served
 from tests.live.speaking import jpeg
 
 Speaking = tuple[Home, dict[str, str]]
@@ -93,7 +98,7 @@ def test_from_elsewhere_one_comes_in_with_the_token_alone(speaking: Speaking):
         entered = httpx.get(address(door, f"/?token={door.token}"))
         assert entered.status_code == 303 and entered.headers["location"] == "/"
         cookie = entered.headers["set-cookie"]
-        assert "HttpOnly" in cookie and "samesite=strict" in cookie.lower()
+        assert "HttpOnly" in cookie and "samesite=lax" in cookie.lower()
         jar = {"aela": door.token}
         for path in paths[:3]:
             assert httpx.get(address(door, path), cookies=jar).status_code == 200
@@ -101,6 +106,48 @@ def test_from_elsewhere_one_comes_in_with_the_token_alone(speaking: Speaking):
         assert odd.status_code == 403
         with page(door, additional_headers={"Cookie": f"aela={door.token}"}) as opened:
             assert opened.wait_for("state")["tabs"] == 1
+
+
+def test_a_page_of_before_the_server_began_anew_is_told_to_open_the_new_link(home: Home):
+    with served(home, door=Door.at("0.0.0.0", free_port())) as (session, door):
+        with page(door, additional_headers={"Cookie": "aela=old"}) as opened:
+            with pytest.raises(ConnectionClosed) as closed:
+                opened.wait_for("state")
+            assert "printed last" in str(closed.value)
+        assert not session.tabs
+
+
+def test_a_long_answer_is_not_cut_off(speaking: Speaking, monkeypatch: pytest.MonkeyPatch):
+    """Somebody far away reads slowly; who asks for nothing is still not waited for."""
+    monkeypatch.setattr(server, "HTTP_S", 0.5)
+    home, _ = speaking
+    report = home.report(generations.required(home).sha)
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_bytes(b"x" * 20_000_000)
+    with served(home) as (_, door):
+        with socket.create_connection(("127.0.0.1", door.port)) as reader:
+            host = f"127.0.0.1:{door.port}".encode()
+            reader.sendall(b"GET /report HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+            time.sleep(1.5)
+            count = 0
+            while count < 20_000_000 and (data := reader.recv(1 << 16)):
+                count += len(data)
+            assert count >= 20_000_000
+        with socket.create_connection(("127.0.0.1", door.port)) as silent:
+            silent.settimeout(PATIENCE_S)
+            assert silent.recv(1) == b""
+    report.unlink()
+    report.parent.rmdir()
+
+
+def test_a_word_sounds_on_this_machine_where_no_page_plays_it(home: Home):
+    with served(home) as (session, door):
+        spoken: queue.Queue[Word] = queue.Queue()
+        session.speaker = spoken.put
+        assert httpx.get(address(door)).status_code == 200
+        word = Word(1, b"RIFF")
+        session.watcher.says(word, 0.0)
+        assert spoken.get(timeout=PATIENCE_S) == word
 
 
 def test_behind_a_reverse_proxy_its_address_is_the_origin(home: Home):

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -131,6 +132,27 @@ def test_a_picture_that_is_no_picture_is_passed_over(
 ):
     witness, _ = watching
     witness.watcher.show(0.05, jpeg("disc")[:700])
+    assert witness.show("disc", 2 * STEP_S)[-1]["seen"]["says"]
+
+
+def test_a_look_that_fails_is_told_once_and_the_next_one_goes_on(
+    watching: tuple[Eyewitness, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+):
+    witness, _ = watching
+    witness.show("disc", STEP_S)
+    told: queue.Queue[dict[str, Any]] = queue.Queue()
+    monkeypatch.setattr(witness.watcher, "told", told.put)
+    mind = witness.watcher.newest_mind
+    assert mind
+    with monkeypatch.context() as broken:
+        broken.setattr(mind, "look", lambda *args: 1 / 0)
+        for number in range(4):
+            witness.watcher.show(20 + number / 5, jpeg("disc"))
+            time.sleep(0.3)
+        first = told.get(timeout=PATIENCE_S)
+    assert first["type"] == "notice" and "could not be looked at" in first["sentence"]
+    assert all(later["type"] == "look" for later in told.queue)
+    monkeypatch.undo()
     assert witness.show("disc", 2 * STEP_S)[-1]["seen"]["says"]
 
 

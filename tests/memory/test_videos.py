@@ -23,6 +23,13 @@ def test_a_video_is_known_by_name_and_content(home: Home, tmp_path):
     assert [v.video for v in videos.known(home)] == [video.video, other.video]
 
 
+def test_what_a_person_reads_of_a_key_names_one_video(home: Home, tmp_path):
+    video = videos.take_in(home, _file(tmp_path, "red-cup.mp4"), "learn", move=False)
+    assert videos.without_hash(video.video) == "red-cup"
+    live = "live-20250101T120000Z-00003"
+    assert videos.without_hash(live) == live
+
+
 def test_the_same_content_again_is_the_same_video(home: Home, tmp_path):
     first = videos.take_in(home, _file(tmp_path, "cup.mp4"), "learn", move=False)
     again = videos.take_in(home, _file(tmp_path, "renamed.mp4"), "learn", move=True)

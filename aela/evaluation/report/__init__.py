@@ -41,7 +41,7 @@ class ReportData:
         vocabulary: the words it discovered. moments: on the map.
         curves: losses by model, as on the checkpoints' cards.
         sign_accuracy: by part, for instance "train" and "test". labelled: what labels tell.
-        distances: PNGs from `pictures`. window: what is pictured when it sees and hears.
+        distances: PNGs from `pictures`, by title. window: what is pictured when it sees and hears.
         watched: what was said to watched videos; unshown: how many more were watched.
         novelties: of things, ground and looks; silent: the most novel looks.
         forgetting: what became of old memories.
@@ -58,7 +58,7 @@ class ReportData:
     curves: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     sign_accuracy: dict[str, SignAccuracy] = field(default_factory=dict)
     labelled: Labelled | None = None
-    distances: list[bytes] = field(default_factory=list)
+    distances: dict[str, bytes] = field(default_factory=dict)
     window: Window | None = None
     watched: list[WatchedVideo] = field(default_factory=list)
     unshown: int = 0

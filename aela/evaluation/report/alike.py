@@ -12,8 +12,8 @@ SENSES = {
 THUMBNAIL = 96  # pixels
 
 
-def alike(moments: list[MappedMoment], distances: list[bytes]) -> str:
-    """The section, of the map and PNGs of the matrices of distances."""
+def alike(moments: list[MappedMoment], distances: dict[str, bytes]) -> str:
+    """The section, of the map and PNGs of the matrices of distances, by title."""
     return _map(moments) + _distances(distances)
 
 
@@ -55,7 +55,7 @@ def _point(moment: MappedMoment) -> str:
     )
 
 
-def _distances(distances: list[bytes]) -> str:
+def _distances(distances: dict[str, bytes]) -> str:
     if not distances:
         return ""
     return (
@@ -67,5 +67,5 @@ def _distances(distances: list[bytes]) -> str:
             "white lines are moments of watched videos (test): dark patches there, in line with a "
             "square above, are new views and sayings known again."
         )
-        + page.figures({f"{number}": png for number, png in enumerate(distances)}, captions=False)
+        + page.figures(distances, captions=False)
     )

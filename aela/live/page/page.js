@@ -39,9 +39,8 @@ const connection = new Connection({ open, lost, message, binary });
 
 function open() {
   link("connected");
-  voice.forgetWords(); // a new server numbers them anew
+  voice.forgetAll(); // a new server numbers them anew
   if (begun) connection.tell({ type: "begin", take: now() - (lostAt ?? now()) < TAKE_BACK_S });
-  for (const [type, on] of Object.entries(wanted)) connection.tell({ type, on });
   if (lostAt !== null) toast("Connected again.");
   lostAt = null;
 }
@@ -76,6 +75,7 @@ function message(told) {
       return say(told.word);
     case "forgotten":
       kept.forget(told.ids);
+      voice.forgetSounds();
       return toast(told.sentence);
     case "notice":
       return toast(told.sentence);
@@ -129,6 +129,11 @@ async function say(id) {
 function showState(told) {
   const before = state;
   state = told;
+  if (before && before.session !== told.session) {
+    for (const [type, on] of Object.entries(wanted)) connection.tell({ type, on });
+  } else {
+    for (const name of Object.keys(wanted)) wanted[name] = told[name]; // others may choose, too
+  }
   if (before && told.generation && before.generation?.sha !== told.generation.sha) {
     toast("It has learned: a new generation speaks.");
   }
@@ -140,8 +145,15 @@ function showState(told) {
   document.body.classList.toggle("not-learning", !told.learn);
   showMemory(told.memory);
   showTraining(told.training, told.generation);
-  if (told.home) byId("home").textContent = told.home;
+  if (told.home) showHome(told.home);
   arrange();
+}
+
+function showHome(home) {
+  write(byId("home"), home);
+  if (!home.includes("://")) return;
+  write(byId("where"), "an object store");
+  write(byId("stays"), "No film is kept, and nothing goes anywhere else.");
 }
 
 function showMemory(memory) {
@@ -311,8 +323,13 @@ byId("voice-on").addEventListener("click", async () => {
   arrange();
 });
 
+byId("keys").checked = localStorage.getItem("keys") !== "off";
+byId("keys").addEventListener("change", () => {
+  localStorage.setItem("keys", byId("keys").checked ? "on" : "off");
+});
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || byId("about").open) return;
+  if (!byId("keys").checked) return;
   const name = { l: "learn", s: "speak", f: "forget", "?": "help" }[event.key.toLowerCase()];
   if (name && !byId(name).disabled) actions[name]();
 });
@@ -321,7 +338,7 @@ document.addEventListener("visibilitychange", () => {
   const blind = document.hidden && senses !== null;
   document.title = blind ? "AELA cannot see: tab hidden" : "AELA";
   if (document.hidden || !senses) return;
-  toast("While this tab was hidden, it heard but could not see.");
+  toast("While this tab was hidden, it neither saw nor heard.");
   voice.wake();
   stayAwake();
 });

@@ -124,7 +124,8 @@ export async function sendSound(audio, stream, connection) {
     const lengthS = block.length / audio.sampleRate;
     if (offsetS === null || Math.abs(seenS - offsetS) > CLOCK_JUMP_S) offsetS = seenS;
     else offsetS = Math.min(seenS, offsetS + CLOCK_CREEP * lengthS);
-    connection.sound(endS - lengthS + offsetS, audio.sampleRate, block);
+    // Hidden, it sees nothing to name, and another tab may play words that are not to be learned.
+    if (!document.hidden) connection.sound(endS - lengthS + offsetS, audio.sampleRate, block);
   };
   source.connect(gather);
   return () => {

@@ -10,7 +10,7 @@ export class Voice {
   constructor(playing) {
     this.playing = playing;
     this.audio = null;
-    this.words = new Map(); // id -> promise of an AudioBuffer, oldest first
+    this.words = new Map(); // id -> promise of an AudioBuffer, least used first
     this.sounds = new Map(); // address -> promise of an AudioBuffer, least used first
     this.current = null;
   }
@@ -33,13 +33,22 @@ export class Voice {
     trim(this.words, MOST_WORDS);
   }
 
-  forgetWords() {
+  forgetAll() {
     this.words.clear();
+    this.forgetSounds();
+  }
+
+  forgetSounds() {
+    this.sounds.clear();
   }
 
   /** @returns {Promise<AudioBuffer | null>} */
   word(id) {
-    return Promise.resolve(this.words.get(id) ?? null);
+    const found = this.words.get(id);
+    if (!found) return Promise.resolve(null);
+    this.words.delete(id); // least used first, as the server counts
+    this.words.set(id, found);
+    return found;
   }
 
   /** Fetch a remembered sound. @returns {Promise<AudioBuffer | null>} */
