@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aela.learning import checkpoints, embeddings
-from aela.learning.bookmark import Bookmark
+from aela.learning.bookmark import Bookmark, Part
 from aela.learning.checkpoints import Card, Checkpoint
 from aela.learning.loop import Report, run, silent
 from aela.memory.manifest import Manifest
@@ -173,6 +173,118 @@ def _codes_before(home: Home, parent: Checkpoint | None, learned: Lesson, size: 
     return codes
 
 
+class Training:
+    """The network that learns, the words it learns from, and what it takes to make one step.
+
+    Args:
+        before: float32 [words, code], what the parent made of them; zeros where nothing.
+        start: weights to go on from.
+    """
+
+    def __init__(
+        self,
+        learned: Lesson,
+        mel: MelAutoencoder,
+        before: Tensor,
+        settings: WordAutoencoderSettings,
+        rng: np.random.Generator,
+        device: str,
+        start: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.settings, self.rng, self.device = settings, rng, device
+        features = [word.features for word in learned.words]
+        self.frames = torch.tensor([len(word) for word in features], device=device)
+        self.steps = torch.tensor([mel.steps(len(word)) for word in features], device=device)
+        self.voices = [code_vectors(mel, features, device)]  # voices[0] is the word's own
+        for _ in range(min(settings.other_voices, MOST_COPIES // len(features))):
+            changed = [another_voice(word, rng) for word in features]
+            self.voices.append(code_vectors(mel, changed, device))
+        self.network = WordAutoencoder(settings, mel.settings.code)
+        if start is not None:
+            self.network.load_state_dict(start)
+        self.network.to(device)
+        self.network.fit_scale(torch.cat(self.voices[0]), self.frames)
+        self.lengths = self.network.normal_length(self.frames)
+        self.before = before.to(device)
+        self.alike = torch.eye(len(features), device=device)
+        if settings.likeness_weight:
+            self.alike = torch.from_numpy(likeness(learned.words, rng)).to(device)
+        self.optimizer = optimizer(self.network, settings.learning_rate, settings.weight_decay)
+        self.trial = Trial(learned.chances, rng, self.measure)
+
+    def parts(self) -> dict[str, Part]:
+        """All that a step changes."""
+        return {
+            "network": self.network,
+            "optimizer": self.optimizer,
+            "random": self.rng,
+            "trial": self.trial,
+        }
+
+    def step(self, index: int, spent: float) -> dict[str, float]:
+        """One gradient step; `spent` is the share of the training that is over."""
+        settings = self.settings
+        set_rate(self.optimizer, settings.learning_rate, index, spent)
+        picked = torch.from_numpy(self.trial.draw(spent, settings.batch)).to(self.device)
+        if settings.likeness_weight:
+            picked = _with_likenesses(picked, self.alike, self.trial.held_out)
+        losses = self._losses(picked)
+        weights = {
+            "reconstruction": 1.0,
+            "length": settings.length_weight,
+            "likeness": settings.likeness_weight * min(1.0, spent / LIKENESS_RAMP),
+            "cycle": settings.cycle_weight,
+            "moved": settings.kept,
+        }
+        self.optimizer.zero_grad()
+        torch.stack([weights[name] * loss for name, loss in losses.items()]).sum().backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM)
+        self.optimizer.step()
+        return {name: loss.item() for name, loss in losses.items()}
+
+    def _losses(self, picked: Tensor) -> dict[str, Tensor]:
+        """Of the words numbered `picked`, int [batch], by name; only those that count."""
+        settings, network = self.settings, self.network
+        frames, steps = self.frames[picked], self.steps[picked]
+        truth = self._batch(picked, np.zeros(len(picked), int))
+        voices = _voices(len(self.voices), len(picked), self.rng)
+        codes = network.encode(self._batch(picked, voices), steps)
+        noisy = codes + settings.code_noise * torch.randn_like(codes)
+        written = network.decode(noisy, frames, truth.shape[1])
+        losses = {
+            "reconstruction": masked_error(written, truth, steps),
+            "length": (network.log_length(noisy) - self.lengths[picked]).square().mean(),
+        }
+        if settings.likeness_weight:
+            losses["likeness"] = likeness_error(codes, picked, self.alike)
+        if settings.cycle_weight:
+            again = network.encode(written, steps)
+            losses["cycle"] = (again - noisy.detach().clamp(-1, 1)).square().mean()
+        old = self.before[picked].any(dim=1)
+        if settings.kept and old.any():
+            losses["moved"] = (codes[old] - self.before[picked[old]]).square().mean()
+        return losses
+
+    def _batch(self, picked: Tensor, chosen: np.ndarray) -> Tensor:
+        """The picked words, each in its chosen voice: normalised [batch, most steps, vector]."""
+        vectors = [self.voices[v][i] for v, i in zip(chosen, picked.tolist(), strict=True)]
+        return self.network.normalise(nn.utils.rnn.pad_sequence(vectors, True))
+
+    @torch.no_grad()
+    def measure(self, numbers: np.ndarray, name: str) -> dict[str, float]:
+        """Figures of the words of these numbers, for the card."""
+        picked = torch.from_numpy(numbers).to(self.device)
+        frames, steps = self.frames[picked], self.steps[picked]
+        truth = self._batch(picked, np.zeros(len(picked), int))
+        codes = self.network.encode(truth, steps)
+        written = self.network.decode(codes, frames, truth.shape[1])
+        off = (self.network.frames(codes) / frames - 1).abs()
+        return {
+            f"{name}_reconstruction": masked_error(written, truth, steps).item(),
+            f"{name}_length_error": off.median().item(),
+        }
+
+
 def train_word_autoencoder(
     home: Home,
     manifest: Manifest,
@@ -193,81 +305,11 @@ def train_word_autoencoder(
     """
     rng = np.random.default_rng(seed)
     learned = lesson(home, manifest, parent, settings.replayed, rng)
-    words = learned.words
     mel_network = load_mel_autoencoder(home, mel.sha, device)
+    start = checkpoints.weights(home, MODEL, parent.sha) if parent else None
+    before = _codes_before(home, parent, learned, settings.code)
     torch.manual_seed(seed)
-    features = [word.features for word in words]
-    frames = torch.tensor([len(word) for word in features], device=device)
-    steps = torch.tensor([mel_network.steps(len(word)) for word in features], device=device)
-    voices = [code_vectors(mel_network, features, device)]  # voices[0] is the word's own
-    for _ in range(min(settings.other_voices, MOST_COPIES // len(words))):
-        changed = [another_voice(word, rng) for word in features]
-        voices.append(code_vectors(mel_network, changed, device))
-    network = WordAutoencoder(settings, mel_network.settings.code)
-    if parent:
-        network.load_state_dict(checkpoints.weights(home, MODEL, parent.sha))
-    network.to(device)
-    network.fit_scale(torch.cat(voices[0]), frames)
-    lengths = network.normal_length(frames)
-    before = _codes_before(home, parent, learned, settings.code).to(device)
-    alike = torch.eye(len(words), device=device)
-    if settings.likeness_weight:
-        alike = torch.from_numpy(likeness(words, rng)).to(device)
-    optimise = optimizer(network, settings.learning_rate, settings.weight_decay)
-
-    def batch(picked: Tensor, chosen: np.ndarray) -> Tensor:
-        """The picked words, each in its chosen voice: normalised [batch, most steps, vector]."""
-        vectors = [voices[v][i] for v, i in zip(chosen, picked.tolist(), strict=True)]
-        return network.normalise(nn.utils.rnn.pad_sequence(vectors, True))
-
-    @torch.no_grad()
-    def measure(numbers: np.ndarray, name: str) -> dict[str, float]:
-        picked = torch.from_numpy(numbers).to(device)
-        truth = batch(picked, np.zeros(len(picked), int))
-        codes = network.encode(truth, steps[picked])
-        written = network.decode(codes, frames[picked], truth.shape[1])
-        off = (network.frames(codes) / frames[picked] - 1).abs()
-        return {
-            f"{name}_reconstruction": masked_error(written, truth, steps[picked]).item(),
-            f"{name}_length_error": off.median().item(),
-        }
-
-    trial = Trial(learned.chances, rng, measure)
-
-    def step(index: int, spent: float) -> dict[str, float]:
-        set_rate(optimise, settings.learning_rate, index, spent)
-        picked = torch.from_numpy(trial.draw(spent, settings.batch)).to(device)
-        if settings.likeness_weight:
-            picked = _with_likenesses(picked, alike, trial.held_out)
-        truth = batch(picked, np.zeros(settings.batch, int))
-        codes = network.encode(
-            batch(picked, _voices(len(voices), settings.batch, rng)), steps[picked]
-        )
-        noisy = codes + settings.code_noise * torch.randn_like(codes)
-        written = network.decode(noisy, frames[picked], truth.shape[1])
-        losses = {
-            "reconstruction": masked_error(written, truth, steps[picked]),
-            "length": (network.log_length(noisy) - lengths[picked]).square().mean(),
-        }
-        weights = {"reconstruction": 1.0, "length": settings.length_weight}
-        if settings.likeness_weight:
-            losses["likeness"] = likeness_error(codes, picked, alike)
-            weights["likeness"] = settings.likeness_weight * min(1.0, spent / LIKENESS_RAMP)
-        if settings.cycle_weight:
-            again = network.encode(written, steps[picked])
-            losses["cycle"] = (again - noisy.detach().clamp(-1, 1)).square().mean()
-            weights["cycle"] = settings.cycle_weight
-        old = before[picked].any(dim=1)
-        if settings.kept and old.any():
-            moved = codes[old] - before[picked[old]]
-            losses["moved"] = moved.square().mean()
-            weights["moved"] = settings.kept
-        optimise.zero_grad()
-        torch.stack([weights[name] * loss for name, loss in losses.items()]).sum().backward()
-        nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
-        optimise.step()
-        return {name: loss.item() for name, loss in losses.items()}
-
+    training = Training(learned, mel_network, before, settings, rng, device, start)
     card = Card(
         MODEL,
         checkpoints.settings_dict(settings),
@@ -277,12 +319,12 @@ def train_word_autoencoder(
         {"mel_autoencoder": mel.sha},
     )
     bookmark = Bookmark(home, card, device)
-    bookmark.hold(network=network, optimizer=optimise, random=rng, trial=trial)
+    bookmark.hold(**training.parts())
     budget = settings.budget.of(learned.new)
-    history = run(MODEL, step, budget, settings.batch, report, bookmark)
-    some = rng.permutation(len(words))[:MOST_MEASURED]
-    metrics = {**history.metrics(), **trial.figures, **measure(some, "seen")}
+    history = run(MODEL, training.step, budget, settings.batch, report, bookmark)
+    some = rng.permutation(len(learned.words))[:MOST_MEASURED]
+    metrics = {**history.metrics(), **training.trial.figures, **training.measure(some, "seen")}
     card = replace(card, metrics=metrics, curve=history.points())
-    checkpoint = checkpoints.save(home, card, network.state_dict())
+    checkpoint = checkpoints.save(home, card, training.network.state_dict())
     bookmark.delete()
     return checkpoint
