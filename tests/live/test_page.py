@@ -99,6 +99,8 @@ def test_what_is_shown_is_kept_and_seen_on_the_page(tab: Tab, live: Live):
     assert "40 %" in tab.text("#models")
     assert "1f1f1f1f" in tab.text("#generation")
     assert tab.evaluate("document.querySelector('#report a').checkVisibility()")
+    live[0].dropped["sound_s"] += 1.5
+    tab.wait("document.querySelector('#dropped').textContent.includes('1.5 s of sound lost')")
     tab.click("#chips .chip")  # plays it, and says so, that it is not taken for a new word
     tab.wait(f"[...document.querySelectorAll('#chips .chip')].some({WAS_PLAYED})")
     tab.click("#stop")

@@ -144,6 +144,7 @@ function showState(told) {
   byId("forget").disabled = false;
   document.body.classList.toggle("not-learning", !told.learn);
   showMemory(told.memory);
+  showDropped(told.dropped);
   showTraining(told.training, told.generation);
   if (told.home) showHome(told.home);
   arrange();
@@ -166,6 +167,13 @@ function showMemory(memory) {
   write(byId("clips-name"), `clips, ${Math.round(memory.seconds).toLocaleString()} s`);
   const { open_frames: frames, open_clips: clips } = memory;
   write(byId("open"), frames || clips ? `and ${frames} frames, ${clips} clips of this minute` : "");
+}
+
+function showDropped({ pictures, sound_s: soundS }) {
+  const told = [];
+  if (pictures) told.push(`${pictures.toLocaleString()} pictures passed over for newer ones`);
+  if (soundS) told.push(`${soundS.toLocaleString()} s of sound lost`);
+  write(byId("dropped"), told.join(", "));
 }
 
 function showTraining(training, generation) {
