@@ -160,6 +160,9 @@ class Home:
         return path.relative_to(self.root).as_posix()
 
 
+NO_ROOM = "The disk is full"
+
+
 class DiskFull(OSError):
     """There is no room left; the message says where, in one sentence."""
 
@@ -181,7 +184,7 @@ def atomic(path: UPath) -> Iterator[IO[bytes]]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(
-                f"The disk is full: there is no room for {path}; free some space and try again."
+                f"{NO_ROOM}: there is no room for {path}; free some space and try again."
             ) from error
         raise
 
@@ -192,7 +195,12 @@ def _whole(path: UPath) -> Iterator[IO[bytes]]:
         with tempfile.NamedTemporaryFile() as file:
             yield file
             file.flush()
-            path.fs.put_file(file.name, path.path)
+            try:
+                path.fs.put_file(file.name, path.path)
+            except OSError:
+                raise
+            except Exception as error:  # The libraries of stores have errors of their own.
+                raise OSError(f"{path} could not be written: {error}") from error
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = _temporary(Path(str(path)))

@@ -34,8 +34,7 @@ console = Console()
 USER_ERRORS = (
     ChangedMemory,
     EmptyMemory,
-    FileNotFoundError,
-    PermissionError,
+    OSError,
     RunFailed,
     UnknownCheckpoint,
     UnknownGeneration,

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from aela.memory import manifest as manifests
+from aela.memory.videos import without_hash
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
 from aela.storage import Home
@@ -112,14 +113,17 @@ def diff(old: Name, new: Name, home: HomeOption = None, as_json: JsonOption = Fa
             table.add_row(video, *values, f"{changes[video]:+.3f}")
         console.print(table, highlight=False)
     else:
-        console.print("They learned from no moment in common.", highlight=False)
+        console.print("They share no moments of two different words.", highlight=False)
     table = Table("watched", "looks", "other answers", "the first", box=SIMPLE)
     most = sorted(found.answers, key=lambda video: -found.answers[video].changed)
     for video in most[:MOST_VIDEOS]:
         answers, first = found.answers[video], ""
         if answers.first:
             time_s, *both = answers.first
-            said = (f"as in {word}" if word else "silent" for word in both)
+            said = (
+                f"as in {without_hash(word[0])} at {word[1]:.1f} s" if word else "silent"
+                for word in both
+            )
             first = f"{time_s:.1f} s: " + " → ".join(said)
         table.add_row(video, str(answers.looks), str(answers.changed), first)
     if most:

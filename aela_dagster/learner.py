@@ -72,7 +72,7 @@ def _started() -> subprocess.Popen[bytes]:
     with (folder / "live.log").open("ab") as file, (folder / LOCK).open("ab") as lock:
         locked(lock.fileno())
         process = subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", "-m", "aela_dagster.definitions"],
+            [sys.executable, "-m", "aela_dagster.learner", str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
@@ -81,6 +81,20 @@ def _started() -> subprocess.Popen[bytes]:
         )
     os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
     return process
+
+
+def main() -> None:
+    """Be the daemon of a live session, whose process number is given, and end when it is gone."""
+    from dagster._daemon.cli import cli
+
+    threading.Thread(target=_end_after, args=[int(sys.argv[1])], daemon=True).start()
+    cli(["run", "-m", "aela_dagster.definitions"])
+
+
+def _end_after(session: int) -> None:
+    while os.getppid() == session:
+        time.sleep(1)
+    os.killpg(0, signal.SIGINT)  # the daemon and all that it has begun
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -93,3 +107,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             continue
         except ProcessLookupError:
             return
+
+
+if __name__ == "__main__":
+    main()

@@ -31,7 +31,8 @@ from resources.memory import Memory
 
 
 def run(console: Console, runner: Runner, door: Door, source: str | None, learning: bool) -> None:
-    """Serve the page, remember, learn and speak until Ctrl+C or SIGTERM; then end in order.
+    """Serve the page, remember, learn and speak until Ctrl+C, SIGTERM or the end of the
+    terminal; then end in order.
 
     Raises:
         UnreadableVideo: the source is none.
@@ -42,7 +43,7 @@ def run(console: Console, runner: Runner, door: Door, source: str | None, learni
     torch.set_num_threads(1)  # Trainings beside it need the other cores.
     live = Live(runner, door, source, learning, _teller(console))
     stopping = threading.Event()
-    for ending in (signal.SIGINT, signal.SIGTERM):
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         before = signal.getsignal(ending)
 
         def stop(number: int, _: object, before: Any = before) -> None:

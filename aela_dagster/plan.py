@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import dagster as dg
-from dagster import DagsterRun, DagsterRunStatus
+from dagster import DagsterRun
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from aela.learning import checkpoints, schedule
@@ -36,8 +36,8 @@ ADDED_TAG = "aela/added"
 
 
 class ToIngest(NamedTuple):
-    """A recorded video that memory does not hold, and how often its ingest has failed since it was
-    dropped.
+    """A recorded video that memory does not hold, and how often nothing has come of an ingest since
+    it was dropped.
     """
 
     video: str
@@ -53,7 +53,7 @@ def to_ingest(instance: dg.DagsterInstance, home: Home) -> Iterator[ToIngest]:
     for start in range(0, min(len(missing), MOST_LOOKED_UP), LOOKED_UP):
         some = missing[start : start + LOOKED_UP]
         tags = {ADDED_TAG: [v.added for v in some], PARTITION_NAME_TAG: [v.video for v in some]}
-        found = records.tries_by_video(instance, tags)
+        found = records.tries_by_video(instance, tags, records.IN_VAIN)
         for video in some:
             tries = found.get((video.video, video.added), Tries())
             yield ToIngest(video.video, video.roles, video.added, tries)
@@ -102,10 +102,8 @@ def standings(
 
 
 def _tried(instance: dg.DagsterInstance, training: Training, now_s: float) -> Standing:
-    # Of what succeeds and stays due, nothing came: it counts like a failure.
-    ended = [*records.ENDED, DagsterRunStatus.SUCCESS]
-    tries = records.tries(instance, {TRAINING_TAG: training.key}, ended)
-    if tries.too_many:
+    tries = records.tries(instance, {TRAINING_TAG: training.key}, records.IN_VAIN)
+    if records.set_aside(instance, tries):
         why = (
             f"It failed {MOST_TRIES} times, last: {records.reason(instance, tries.run_id)} Launch "
             f"the job {TRAINING[training.model].name} by hand, or drop in another video."
@@ -229,7 +227,7 @@ def to_watch(
     resting = []
     for video in missing:
         tries = found.get((video, generation.sha), Tries())
-        if tries.too_many:
+        if records.set_aside(instance, tries):
             aside[video] = tries
         elif video not in busy and tries.rest_s(now_s):
             resting.append(tries.rest_s(now_s))

@@ -44,7 +44,8 @@ def run(
     minutes: int | None,
     replay: bool,
 ) -> None:
-    """Record, say each minute on the terminal, and end in order at Ctrl+C or SIGTERM.
+    """Record, say each minute on the terminal, and end in order at Ctrl+C, SIGTERM, or with the
+    terminal.
 
     Raises:
         UnreadableVideo, ValueError, OSError: as `record`.
@@ -54,7 +55,7 @@ def run(
         console.print(f"  [yellow]![/] {escape(sentence)}", highlight=False, soft_wrap=True)
 
     live = Live(source, Memory().capture_settings, replay=replay, tell=tell)
-    for ending in (signal.SIGINT, signal.SIGTERM):
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         before = signal.getsignal(ending)
 
         def stop(number: int, _: object, before: Any = before) -> None:

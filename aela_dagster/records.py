@@ -10,13 +10,18 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from aela.learning.checkpoints import MODELS
+from aela.storage import NO_ROOM
 from resources.compute import ALL, TRAINS_TAG
 
 MOST_TRIES = 3  # of what fails again and again; then it is set aside
-BACKOFF_S = 30.0  # until what failed is tried again; twice as long after each failure
+BACKOFF_S = 30.0  # until what failed is tried again; twice as long after each failure, ...
+MOST_BACKOFF_S = 600.0  # ... but no longer
+MOST_KNOWN = 4096  # runs of which it is known whether they found no room
 MOST_UNDER_WAY = 500  # runs that are looked at of those under way
 VIDEOS_TAG = "aela/videos"  # a JSON list of those that a run of `watch` looks at
 ENDED = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
+IN_VAIN = [*ENDED, DagsterRunStatus.SUCCESS]
+"""How runs end for work that stays to be done: nothing came of one that succeeded either."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +36,12 @@ class Tries:
     last_s: float = 0.0
     run_id: str = ""
 
-    @property
-    def too_many(self) -> bool:
-        return self.number >= MOST_TRIES
-
     def rest_s(self, now_s: float) -> float:
         """Seconds until the next try; 0 when it may be made."""
         if not self.number:
             return 0.0
-        return max(0.0, self.last_s + BACKOFF_S * 2 ** (self.number - 1) - now_s)
+        backoff_s = min(BACKOFF_S * 2 ** min(self.number - 1, 10), MOST_BACKOFF_S)
+        return max(0.0, self.last_s + backoff_s - now_s)
 
     def and_in(self, record: RunRecord) -> "Tries":
         ended_s = record.end_time or record.update_timestamp.timestamp()
@@ -61,17 +63,33 @@ def tries(
 
 
 def tries_by_video(
-    instance: dg.DagsterInstance, tags: Mapping[str, str | Sequence[str]]
+    instance: dg.DagsterInstance,
+    tags: Mapping[str, str | Sequence[str]],
+    ended: Sequence[DagsterRunStatus] = ENDED,
 ) -> dict[tuple[str, str], Tries]:
     """Of runs for one video or many, by video and value of the other tag: one query."""
     [other] = tags.keys() - {PARTITION_NAME_TAG}
     found: dict[tuple[str, str], Tries] = {}
-    for record in instance.get_run_records(RunsFilter(tags=tags, statuses=ENDED)):
+    for record in instance.get_run_records(RunsFilter(tags=tags, statuses=ended)):
         run = record.dagster_run
         for video in videos_of(run):
             of = video, run.tags[other]
             found[of] = found.get(of, Tries()).and_in(record)
     return found
+
+
+_found_no_room: dict[str, bool] = {}  # by run
+
+
+def set_aside(instance: dg.DagsterInstance, tries: Tries) -> bool:
+    """Whether it was tried too often to be tried again; not for want of room: that comes back."""
+    if tries.number < MOST_TRIES:
+        return False
+    if tries.run_id not in _found_no_room:
+        if len(_found_no_room) >= MOST_KNOWN:
+            _found_no_room.clear()
+        _found_no_room[tries.run_id] = NO_ROOM in reason(instance, tries.run_id)
+    return not _found_no_room[tries.run_id]
 
 
 def under_way(instance: dg.DagsterInstance) -> list[DagsterRun]:

@@ -131,13 +131,13 @@ def senses(home: Home, mimic: "Mimic", videos: list[str], labels: Any) -> dict[s
     from aela.evaluation.window import pictured_moments
     from aela.vision.decoder import current_image_decoder, load_image_decoder
 
-    found = {"ears": scores.word_recognition(*recognise(home, mimic, videos), labels)}
+    found = {"ears": scores.word_recognition(videos, *recognise(home, mimic, videos), labels)}
     generation = mimic.generation
     drawn_by = current_image_decoder(home, generation.image_encoder, generation.manifest)
     if drawn_by:
         decoder = load_image_decoder(home, drawn_by.sha)
         pictured = pictured_moments(home, mimic, decoder, videos)
-        found["pictured"] = scores.word_recognition(*pictured, labels)
+        found["pictured"] = scores.word_recognition(videos, *pictured, labels)
     return found
 
 

@@ -80,7 +80,7 @@ def inbox(context: dg.SensorEvaluationContext, memory: Memory) -> dg.SensorResul
         # Of what a killed tick has recorded, the file may still lie in the inbox.
         if video.video in busy or (seen and videos.missing(home, video.video)):
             continue
-        if video.tries.too_many:
+        if records.set_aside(context.instance, video.tries):
             aside.append(video)
         elif video.tries.rest_s(time.time()):
             resting += 1
@@ -144,7 +144,7 @@ def _dropped(home: Home) -> tuple[list[Dropped], str]:
         home.inbox(role).mkdir(parents=True, exist_ok=True)
         for found in catalogue.listing(home.inbox(role)):
             name = found["name"].rpartition("/")[2]
-            if name.startswith(".") or name.lower().endswith(UNFINISHED):
+            if not name or name.startswith(".") or name.lower().endswith(UNFINISHED):
                 continue
             if found["type"] == "file" and not found.get("islink"):
                 modified = found["mtime"] if "mtime" in found else found["LastModified"].timestamp()
@@ -287,7 +287,9 @@ def watching(
     found = plan.to_watch(instance, home, generation, time.time(), runs)
     if not found.now or any(run.job_name == watch.name for run in runs):
         return dg.SkipReason(found.why)
-    batch = list(found.now)[:MOST_REQUESTS]
+    # One that kills the run takes the others with it: after that, each is watched alone.
+    fresh = [video for video, tries in found.now.items() if not tries.number]
+    batch = fresh[:MOST_REQUESTS] or list(found.now)[:1]
     # A run may end without any predictions, where another generation spoke meanwhile. The key names
     # the last run and no number of runs: forgetting a video deletes some, no key may come twice.
     ended = RunsFilter(tags={GENERATION_TAG: generation.sha}, statuses=FINISHED_STATUSES)
@@ -324,7 +326,8 @@ def reporting(
     runs = records.under_way(instance)
     if any(run.job_name == evaluate.name for run in runs):
         return dg.SkipReason("A report is being written.")
-    arriving = sum(not video.tries.too_many for video in plan.to_ingest(instance, home))
+    ingests = plan.to_ingest(instance, home)
+    arriving = sum(not records.set_aside(instance, video.tries) for video in ingests)
     if arriving:
         return dg.SkipReason(f"It waits until {arriving} videos are ingested.")
     standings = plan.standings(instance, home, schedule.conditions, now_s, runs)
@@ -338,7 +341,7 @@ def reporting(
     shown = [generation.sha, done, sorted(all_forgotten(home))]
     tags = {PREDICTED_TAG: sha256(canonical_json(shown))}
     tries = records.tries(instance, tags)
-    if tries.too_many:
+    if records.set_aside(instance, tries):
         why = records.reason(instance, tries.run_id)
         return dg.SkipReason(f"The report failed {MOST_TRIES} times, last: {why}")
     if rest_s := tries.rest_s(now_s):

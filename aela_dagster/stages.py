@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +16,7 @@ from aela.mimicry import generation as generations
 from aela.mimicry.generation import UnknownGeneration
 from aela.mimicry.predict import read_predictions, standing
 from aela_dagster import records
+from aela_dagster.learner import is_looked_after
 from aela_dagster.runs import RunFailed, Runner
 
 WAIT_S = 2.0  # between two looks at what is under way
@@ -93,10 +95,11 @@ def learn(console: Console, runner: Runner) -> None:
         RunFailed: a step failed.
     """
     start = time.monotonic()
-    if records.trained_in(records.under_way(runner.instance)):
-        with console.status("Waiting for trainings that are under way …"):
-            while records.trained_in(records.under_way(runner.instance)):
-                time.sleep(WAIT_S)
+    with console.status("") as status:
+        while training := _trainings(runner.instance):
+            runs = ", ".join(run.run_id[:8] for run in training)
+            status.update(f"Waiting for trainings that are under way (runs {runs}) …")
+            time.sleep(WAIT_S)
     console.print("Learning from everything remembered")
     runner.run("learn")
     generation = generations.required(runner.home)
@@ -105,6 +108,16 @@ def learn(console: Console, runner: Runner) -> None:
         f"({time.monotonic() - start:.0f} s)",
         highlight=False,
     )
+
+
+def _trainings(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """The runs that train; of those that did not begin, only where somebody will begin them."""
+    begun = is_looked_after(instance)
+    return [
+        run
+        for run in records.under_way(instance)
+        if records.trained_in([run]) and (begun or run.status == dg.DagsterRunStatus.STARTED)
+    ]
 
 
 def watch(

@@ -76,7 +76,8 @@ def of_generation(
 
 
 def told(home: Home, generation: Generation) -> Iterator[dg.AssetObservation]:
-    """Tells the videos that a generation is the first to remember that it learned from them.
+    """Tells the videos that a generation remembers, and its parent does not, that it learned from
+    them.
 
     Not those that its parent remembered under the same content: what this costs grows with what is
     new. `aela trace VIDEO` tells everything of any video.
@@ -94,7 +95,7 @@ def told(home: Home, generation: Generation) -> Iterator[dg.AssetObservation]:
                 yield dg.AssetObservation(
                     sense,
                     partition=entry.video,
-                    description="A generation learned from it for the first time.",
+                    description="A generation learned from it, and the one before had not.",
                     metadata={
                         "learned_by_generation": generation.sha,
                         "learned_by_asset": dg.MetadataValue.asset(dg.AssetKey("generation")),

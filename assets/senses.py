@@ -7,6 +7,7 @@ import dagster as dg
 from aela.capture import CaptureSettings, UnreadableVideo, capture
 from aela.memory import store, videos
 from aela.memory.store import Remembered
+from aela.mimicry.predict import withdraw
 from aela.storage import Home
 from assets import common
 from resources.memory import Memory
@@ -79,12 +80,15 @@ def senses(
     home, settings = memory.home, memory.capture_settings
     with common.plain_failures():
         video = videos.find(home, context.partition_key)
+        before = store.content(home, video.video)
         try:
             with videos.local_copy(home, video) as path:
                 entry = store.remember(home, video, capture(path, settings))
         except UnreadableVideo as error:
             kept = videos.quarantine(home, video, str(error))
             raise UnreadableVideo(f"{error} It was set aside as {kept}.") from error
+    if before not in (None, entry.content):
+        withdraw(home, video.video)
     context.log.info(
         f"{entry.frames} frames and {entry.clips} clips; "
         f"left out {entry.frame_rejections or 'no frame'}, {entry.clip_rejections or 'no sound'}"

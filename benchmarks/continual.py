@@ -8,7 +8,8 @@ looked for in the test videos: acc(t, i) is the share of the test segments of th
 right after video t, silence counting as wrong. Reported are, over all orders and seeds:
 
 - final average: the mean of acc(T, i) over the things,
-- forgetting: the mean of best minus final acc of a thing (Chaudhry et al. 2018, section 3),
+- forgetting: the mean over the things of the best acc before the last video minus the final one
+  (Chaudhry et al. 2018, section 3),
 - backward transfer: the mean of final acc minus acc just after the thing's last video,
 - namings until three segments of a thing are named right,
 - minutes of training, in all and for a video: those of the processor, so that others on the machine
@@ -240,8 +241,8 @@ def figures(told: dict[str, Any]) -> dict[str, float]:
     rounds = told["rounds"]
     last, words = rounds[-1]["accuracy"], sorted(rounds[-1]["accuracy"])
     videos = rounds[-1]["videos"]
-    at = [r["videos"] for r in rounds]
-    minutes = np.interp(range(1, videos + 1), at, [r["minutes"] for r in rounds])
+    at = [0, *(r["videos"] for r in rounds)]
+    minutes = np.interp(range(1, videos + 1), at, [0.0, *(r["minutes"] for r in rounds)])
     found = {
         "final average": float(np.mean([last[word] for word in words])),
         "never silent": float(np.mean(list(rounds[-1]["forced"].values()))),
@@ -249,7 +250,7 @@ def figures(told: dict[str, Any]) -> dict[str, float]:
         "minutes a video": float(minutes.mean()),
     }
     if len(rounds) == videos:
-        best = {w: max(r["accuracy"].get(w, 0) for r in rounds) for w in words}
+        best = {w: max(r["accuracy"].get(w, 0) for r in rounds[:-1]) for w in words}
         after = {r["word"]: r["accuracy"][r["word"]] for r in rounds}
         namings = [_namings(rounds, word) for word in words]
         found["forgetting"] = float(np.mean([best[w] - last[w] for w in words]))

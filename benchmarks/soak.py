@@ -463,18 +463,17 @@ def soak(options: argparse.Namespace, folder: Path) -> int:
                 wanted = None
             tend()
         state.log("nothing more is dropped or killed")
-        stopped, quiet = time.monotonic(), 0
+        stopped, quiet, lost = time.monotonic(), 0, ["nothing was looked at"]
         while quiet < 3 and time.monotonic() < stopped + 60 * options.settle:
             until = time.monotonic() + SAMPLE_S
             while time.monotonic() < until:
                 tend()
-            left = missing(state, instance)
-            quiet = 0 if left else quiet + 1
-            state.log(f"{len(left)} things to do, {'; '.join(left[:3])}" if left else "at rest")
+            lost = missing(state, instance)
+            quiet = 0 if lost else quiet + 1
+            state.log(f"{len(lost)} things to do, {'; '.join(lost[:3])}" if lost else "at rest")
         settled_s = time.monotonic() - stopped
     finally:
         stop(state, stack)
-    lost = missing(state, instance)
     print(summary(state, instance, lost, settled_s))
     return 1 if lost else 0
 

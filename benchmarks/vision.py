@@ -26,10 +26,10 @@ from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.mimicry.novelty import novelty
 from aela.storage import Home
-from aela.vision.encoder import load_image_encoder, untrained_image_encoder
+from aela.vision.encoder import load_image_encoder
 from aela.vision.pictures import decode, squeezed
 from aela.vision.settings import DEFAULT, ImageEncoderSettings
-from aela.vision.train import train_image_encoder
+from aela.vision.train import save_untrained, train_image_encoder
 from bench import Known, remember
 
 NEIGHBOURS = 5
@@ -120,7 +120,8 @@ def main() -> None:
             return load_image_encoder(home, checkpoint.sha).embed
 
         def untrained(settings: ImageEncoderSettings, seed: int) -> Embed:
-            return untrained_image_encoder(settings, seed).embed
+            start = save_untrained(home, manifest, settings, seed=seed)
+            return load_image_encoder(home, start.sha).embed
 
         makers: dict[str, tuple[Callable[[int], Embed], list[int]]] = {
             "raw pixels": (lambda seed: raw_pixels, [0]),

@@ -19,6 +19,7 @@ PAIRS = pa.schema(
         ("weight", pa.float32()),
     ]
 )
+FRAMES_AT_ONCE = 1024  # of a long video
 
 
 def find_pairs(
@@ -31,12 +32,16 @@ def find_pairs(
     Returns:
         frame rows [p], clip rows [p], distances in seconds [p].
     """
-    times = np.asarray(frame_times_s)[:, None]
-    after = np.asarray(clip_starts_s)[None] - times
-    before = times - np.asarray(clip_ends_s)[None]
-    distance = np.maximum(0.0, np.maximum(after, before))
-    frames, clips = np.nonzero(distance <= window_s)
-    return frames, clips, distance[frames, clips]
+    found = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
+    for first in range(0, len(frame_times_s), FRAMES_AT_ONCE):
+        times = np.asarray(frame_times_s)[first : first + FRAMES_AT_ONCE, None]
+        after = np.asarray(clip_starts_s)[None] - times
+        before = times - np.asarray(clip_ends_s)[None]
+        distance = np.maximum(0.0, np.maximum(after, before))
+        frames, clips = np.nonzero(distance <= window_s)
+        found.append((first + frames, clips, distance[frames, clips]))
+    frames, clips, distances = (np.concatenate(part) for part in zip(*found, strict=True))
+    return frames, clips, distances
 
 
 def video_pairs(

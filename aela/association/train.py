@@ -74,6 +74,8 @@ def load_moments(
     new = np.flatnonzero([video not in known for video in videos])
     old = old[rounds.replayed(len(old), most_replayed, np.random.default_rng(seed))]
     rows = np.concatenate([new, old])
+    if not len(rows):
+        raise EmptyMemory("No moment is new, and none of the old ones is replayed; add videos.")
     frame = np.array([image_offsets[v] for v in videos]) + table["frame"].to_numpy()
     clip = np.array([word_offsets[v] for v in videos]) + table["clip"].to_numpy()
     chances = rounds.balanced(np.arange(len(new)), np.arange(len(new), len(rows)))

@@ -19,7 +19,7 @@ from aela.evaluation.signs import SignAccuracy, sign_accuracy
 from aela.learning import embeddings
 from aela.memory import manifest as manifests
 from aela.memory import store
-from aela.memory.manifest import Entry, Manifest
+from aela.memory.manifest import EmptyMemory, Entry, Manifest
 from aela.mimicry.recall import Mimic
 from aela.storage import Home
 
@@ -67,6 +67,9 @@ def evaluate(home: Home, mimic: Mimic, window_s: float) -> Evaluation:
 
     Args:
         window_s: how far apart a frame and a clip of one moment are at most.
+
+    Raises:
+        EmptyMemory: there are no moments.
     """
     learned = manifests.remaining(home, manifests.read(home, mimic.generation.manifest))
     watched = Manifest(
@@ -84,6 +87,8 @@ def evaluate(home: Home, mimic: Mimic, window_s: float) -> Evaluation:
         "test": _moments(home, mimic, watched, window_s),
     }
     parts = {name: moments for name, moments in parts.items() if len(moments.images)}
+    if not parts:
+        raise EmptyMemory("No frame lies close to a spoken word; add videos that show and name.")
     remembered = mimic.remembering.words
     mean = remembered.mean(axis=0)
     accuracies = {

@@ -211,8 +211,8 @@ def score(predictions: Sequence[Path | UPath], labels: Any, home: Home | None) -
     - `survival`, of sounds: answers whose remembered clip is of some word, and whose sound is taken
       for that word, too. `real_words`: the listener's own test, utterances of the watched videos
       that it names right. Utterances without a clip, and videos that were learned, do not count.
-    - `silence`: for each kind of other segments their number and the share without any answer,
-      and the same of their frames.
+    - `silence`: for each kind of other segments their number and, of those that were looked at, the
+      share without any answer; and the same of their frames.
     - `novelty_auroc`: how well novelty alone tells the frames of known segments from others.
 
     Args:
@@ -485,7 +485,7 @@ def _silence(watched: list[Watched]) -> dict[str, Any]:
         looks = [answers for kind, answers in others if kind in kinds]
         table[name] = {
             "segments": len(looks),
-            "silent_segments": _share(not any(a.said for a in answers) for answers in looks),
+            "silent_segments": _share(not any(a.said for a in seen) for seen in looks if seen),
             "frames": sum(len(answers) for answers in looks),
             "silent_frames": _share(not a.said for answers in looks for a in answers),
         }
@@ -504,11 +504,14 @@ def _novelty_auroc(watched: list[Watched], kinds: tuple[str, ...]) -> float | No
     return float(roc_auc_score(truth, novelty)) if len(set(truth)) == 2 else None
 
 
-def word_recognition(heard: list[Moment], similar: list[Moment], labels: Any) -> dict[str, Any]:
+def word_recognition(
+    videos: Iterable[str], heard: list[Moment], similar: list[Moment], labels: Any
+) -> dict[str, Any]:
     """Ears only: for each utterance of the watched videos, is the most similar clip its word?
 
     Args:
-        heard: the clips of watched videos.
+        videos: those watched, by key.
+        heard: the clips of them.
         similar: for each of them the remembered clip that was judged the most similar.
         labels: see the head of this module.
 
@@ -521,7 +524,7 @@ def word_recognition(heard: list[Moment], similar: list[Moment], labels: Any) ->
     """
     known = Labels(labels)
     by_video: dict[str, list[bool]] = {}
-    for video in sorted({moment[0] for moment in heard}):
+    for video in sorted(videos):
         watched = known.watched(video)
         if watched is None:
             continue
@@ -532,7 +535,7 @@ def word_recognition(heard: list[Moment], similar: list[Moment], labels: Any) ->
                 for (of, start, end), clip in zip(heard, similar, strict=True)
                 if of == video
             ]
-            overlap, clip = max(overlaps)
+            overlap, clip = max(overlaps, default=(0.0, (video, 0.0, 0.0)))
             by_video[video].append(overlap > 0 and known.word(clip) == utterance.word)
     return {
         "all": _share(right for rights in by_video.values() for right in rights),

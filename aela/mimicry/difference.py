@@ -6,9 +6,11 @@ from typing import Any
 from aela.learning import checkpoints
 from aela.learning.checkpoints import MODELS
 from aela.memory import manifest as manifests
+from aela.memory.videos import UnknownVideo
 from aela.mimicry.agreement import Comparison, compare
 from aela.mimicry.generation import Generation
 from aela.mimicry.predict import predicted, read_predictions
+from aela.mimicry.sayings import Heard, Words
 from aela.storage import Home
 
 
@@ -16,13 +18,13 @@ from aela.storage import Home
 class Answers:
     """How many looks at a watched video got another answer, and the first of them.
 
-    `first`: when in the video, in seconds, and both answers: the video whose word was remembered,
-    None for silence.
+    Another clip of the same word, by its sound, is the same answer. `first`: when in the video, in
+    seconds, and both answers: the remembered clip, None for silence.
     """
 
     looks: int
     changed: int
-    first: tuple[float, str | None, str | None] | None
+    first: tuple[float, Heard | None, Heard | None] | None
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def difference(home: Home, old: Generation, new: Generation) -> Difference:
         sorted(held.keys() - holds.keys()),
         sorted(v for v in held.keys() & holds.keys() if held[v] != holds[v]),
         compare(home, old, new),
-        {video: _answers(home, video, old.sha, new.sha) for video in sorted(both)},
+        {video: _answers(home, video, old.sha, new.sha, Words(home)) for video in sorted(both)},
     )
 
 
@@ -95,15 +97,24 @@ def _flat(settings: dict[str, Any], prefix: str) -> dict[str, Any]:
     return flat
 
 
-def _answers(home: Home, video: str, old: str, new: str) -> Answers:
+def _answers(home: Home, video: str, old: str, new: str, words: Words) -> Answers:
     before, after = (
         {
-            row["time_s"]: row["clip_video"] if row["said"] else None
+            row["time_s"]: (row["clip_video"], row["clip_start_s"]) if row["said"] else None
             for row in read_predictions(home, video, sha).to_pylist()
         }
         for sha in (old, new)
     )
     looks = sorted(before.keys() & after.keys())
-    changed = [time_s for time_s in looks if before[time_s] != after[time_s]]
+    changed = [t for t in looks if not _same(before[t], after[t], words)]
     first = (changed[0], before[changed[0]], after[changed[0]]) if changed else None
     return Answers(len(looks), len(changed), first)
+
+
+def _same(one: Heard | None, other: Heard | None, words: Words) -> bool:
+    if one == other or one is None or other is None:
+        return one == other
+    try:
+        return words.same(one, other)
+    except UnknownVideo:  # One was forgotten since.
+        return False

@@ -33,7 +33,7 @@ def judge(home: Home, old: Generation | None, new: Generation) -> Verdict:
         return Verdict(True, "It speaks already.")
     found = compare(home, old, new)
     if found is None:
-        return _alone(home, new, f"Nothing is left of what {old.sha[:12]} learned from.")
+        return _alone(home, new, f"Memory holds no two words that {old.sha[:12]} learned, too.")
     figures = Figures(found.new.share, found.moments, found.old.share)
     measured = (
         f"agrees with {found.new.share:.3f} of memory, {old.sha[:12]} with {found.old.share:.3f} "

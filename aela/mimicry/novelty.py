@@ -37,8 +37,17 @@ def novelty(
             things; all of unit length.
         neighbours: how many of each are near.
     """
-    thing = _distance(images @ memory.T, neighbours)
-    return _relative(thing, _from_ground(images, ground, neighbours))
+    found = [np.zeros(0, np.float32)]
+    for some in few_at_a_time(images):
+        thing = _distance(some @ memory.T, neighbours)
+        found.append(_relative(thing, _from_ground(some, ground, neighbours)))
+    return np.concatenate(found)
+
+
+def few_at_a_time(rows: np.ndarray) -> list[np.ndarray]:
+    """Rows [n, ...] in parts of ROWS_AT_ONCE: compared with all of memory at once, those of a long
+    video would need gigabytes."""
+    return np.split(rows, range(ROWS_AT_ONCE, len(rows), ROWS_AT_ONCE))
 
 
 def _distance(similarity: np.ndarray, neighbours: int) -> np.ndarray:
@@ -86,8 +95,7 @@ def met_anew(
     """The novelty [n] of remembered frames as if they were met anew: as `threshold` measures it."""
     rows = _measured(len(memory))
     values = [
-        _left_out(memory, ground, times_s, videos, some, settings)
-        for some in np.split(rows, range(ROWS_AT_ONCE, len(rows), ROWS_AT_ONCE))
+        _left_out(memory, ground, times_s, videos, some, settings) for some in few_at_a_time(rows)
     ]
     return np.concatenate(values)
 

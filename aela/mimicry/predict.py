@@ -119,6 +119,15 @@ def predicted(home: Home, generation: str) -> list[str]:
     return sorted(path.parent.name for path in home.all_predictions.glob(f"*/{generation}.parquet"))
 
 
+def withdraw(home: Home, video: str) -> None:
+    """Delete what the generation that speaks has said to a video, whose rows are others now, so
+    that it looks again."""
+    if speaks := generations.current(home):
+        path = home.predictions(video, speaks.sha)
+        for made in (path, path.with_suffix(".mp4")):
+            made.unlink(missing_ok=True)
+
+
 def spoken_over(home: Home, generation: str) -> list[str]:
     """The videos that a generation has laid its voice over, by key."""
     return sorted(path.parent.name for path in home.all_predictions.glob(f"*/{generation}.mp4"))

@@ -11,7 +11,7 @@ from aela.learning import embeddings
 from aela.memory import manifest as manifests
 from aela.memory.manifest import EmptyMemory
 from aela.mimicry.generation import Generation
-from aela.mimicry.novelty import nearest, novelty
+from aela.mimicry.novelty import few_at_a_time, nearest, novelty
 from aela.mimicry.settings import MimicrySettings
 from aela.mimicry.steady import steadied
 from aela.speech.speech import Speech, load_speech
@@ -157,12 +157,11 @@ class Mimic:
         )
         codes, strange = steady[:, :-1], steady[:, -1]
         said, heard = (embeddings.unit(self._standard(values)) for values in (codes, memory.words))
-        words = said @ heard.T
-        clips = words.argmax(axis=1)
-        frame_rows, similarity = nearest(images @ memory.images.T, neighbours)
-        return Recollection(
-            codes, clips, words.max(axis=1).clip(0, 1), strange, frame_rows, similarity
-        )
+        words = [nearest(some @ heard.T, 1) for some in few_at_a_time(said)]
+        clips, sure = (np.concatenate(part)[:, 0] for part in zip(*words, strict=True))
+        frames = [nearest(some @ memory.images.T, neighbours) for some in few_at_a_time(images)]
+        frame_rows, similarity = (np.concatenate(part) for part in zip(*frames, strict=True))
+        return Recollection(codes, clips, sure.clip(0, 1), strange, frame_rows, similarity)
 
     @torch.inference_mode()
     def _standard(self, words: np.ndarray) -> np.ndarray:

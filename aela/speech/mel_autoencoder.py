@@ -136,11 +136,15 @@ def train_mel_autoencoder(
 
     @torch.no_grad()
     def measure(numbers: np.ndarray, name: str) -> dict[str, float]:
-        features, lengths = padded_batch([words[i] for i in numbers])
-        features, lengths = features.to(device), lengths.to(device)
-        return {f"{name}_mel": masked_error(network(features), features, lengths).item()}
+        errors = []
+        for (
+            number
+        ) in numbers:  # One by one, as they are encoded later: padding would be coded, too.
+            features, length = (part.to(device) for part in padded_batch([words[number]]))
+            errors.append(masked_error(network(features), features, length).item())
+        return {f"{name}_mel": float(np.mean(errors))}
 
-    trial = Trial(learned.chances, rng, measure)
+    trial = Trial(learned.chances, learned.new, rng, measure)
 
     def step(index: int, spent: float) -> dict[str, float]:
         set_rate(optimise, settings.learning_rate, index, spent)

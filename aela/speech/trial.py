@@ -7,16 +7,18 @@ import numpy as np
 
 HELD_OUT_SHARE = 0.1
 MOST_HELD_OUT = 32
-FEWEST_WORDS = 20  # with fewer, none is held out
+FEWEST_WORDS = 20  # new ones; with fewer, none is held out
 UNTIL_SPENT = 0.6  # of the budget
 
 
 class Trial:
-    """Holds a share of the words out, measures on them, and then lets them in.
+    """Holds a share of the new words out, measures on them, and then lets them in.
 
-    No word is lost to the measurement: what was remembered once must be learned too.
+    Old ones a parent has learned from. No word is lost to the measurement: what was remembered once
+    must be learned too.
 
     Args:
+        new: how many of the words are new; they come first.
         chances: float [words], how likely each is drawn.
         measure: called once with the numbers of the held-out words and "held_out".
     """
@@ -24,13 +26,14 @@ class Trial:
     def __init__(
         self,
         chances: np.ndarray,
+        new: int,
         rng: np.random.Generator,
         measure: Callable[[np.ndarray, str], dict[str, float]],
     ) -> None:
-        count = len(chances)
-        order = rng.permutation(count)
-        out = min(MOST_HELD_OUT, int(count * HELD_OUT_SHARE)) if count >= FEWEST_WORDS else 0
-        self.seen, self.held_out = np.sort(order[out:]), np.sort(order[:out])
+        order = rng.permutation(new)
+        out = min(MOST_HELD_OUT, int(new * HELD_OUT_SHARE)) if new >= FEWEST_WORDS else 0
+        self.held_out = np.sort(order[:out])
+        self.seen = np.setdiff1d(np.arange(len(chances)), self.held_out)
         self.chances, self.rng, self.measure = chances, rng, measure
         self.figures: dict[str, float] = {}
 

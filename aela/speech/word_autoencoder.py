@@ -196,7 +196,7 @@ class Training:
         self.frames = torch.tensor([len(word) for word in features], device=device)
         self.steps = torch.tensor([mel.steps(len(word)) for word in features], device=device)
         self.voices = [code_vectors(mel, features, device)]  # voices[0] is the word's own
-        for _ in range(min(settings.other_voices, MOST_COPIES // len(features))):
+        for _ in range(min(settings.other_voices, max(1, MOST_COPIES // len(features)))):
             changed = [another_voice(word, rng) for word in features]
             self.voices.append(code_vectors(mel, changed, device))
         self.network = WordAutoencoder(settings, mel.settings.code)
@@ -210,7 +210,7 @@ class Training:
         if settings.likeness_weight:
             self.alike = torch.from_numpy(likeness(learned.words, rng)).to(device)
         self.optimizer = optimizer(self.network, settings.learning_rate, settings.weight_decay)
-        self.trial = Trial(learned.chances, rng, self.measure)
+        self.trial = Trial(learned.chances, learned.new, rng, self.measure)
 
     def parts(self) -> dict[str, Part]:
         """All that a step changes."""

@@ -158,6 +158,8 @@ def _load(
     new = [entry for entry in manifest.entries if entry not in known]
     old = [entry for entry in manifest.entries if entry in known]
     drawn = [*_drawn(new, settings.frames_most, random), *_drawn(old, settings.replayed, random)]
+    if not drawn:
+        raise EmptyMemory("No frame is new, and none of the old ones is replayed; add videos.")
     again = [entry for entry, _ in drawn if entry in known]
     parents = embeddings.find(home, parent.sha, again) if parent else iter(())
     wanted, videos, times, before = [], [], [], []

@@ -81,6 +81,7 @@ def watched(home: Home, generation: Generation, video: str, said: list[str | Non
             "time_s": float(second),
             "said": clip is not None,
             "clip_video": clip or "whatever",
+            "clip_start_s": 0.0,
             "frames": [],
             "generation": generation.sha,
             **{name: getattr(generation, name) for name in shas},
@@ -106,7 +107,8 @@ def test_diff_tells_what_changed(past: Past):
     ):
         assert text in shown.output
     [answers] = [line for line in shown.output.splitlines() if "visit" in line]
-    assert answers.split()[1:3] == ["3", "2"] and "1.0 s: as in cup → as in pen" in answers
+    assert answers.split()[1:3] == ["3", "2"]
+    assert "1.0 s: as in cup at 0.0 s → as in pen at 0.0 s" in answers
     found = json.loads(aela("diff", past.first.sha, past.second.sha, "--json").output)
     assert found["added"] == [newcomer] and found["removed"] == []
     assert found["comparison"]["new"]["share"] < found["comparison"]["old"]["share"]

@@ -1,5 +1,6 @@
 """What is dropped into the inbox is learned from, left alone, or set aside with a reason."""
 
+import errno
 import hashlib
 import json
 import os
@@ -118,6 +119,47 @@ def test_an_ingest_that_failed_is_tried_again_later_and_in_the_end_set_aside_wit
         if number < MOST_TRIES - 1:
             assert "1 failed and are tried again soon" in skipped()
     assert f"1 failed {MOST_TRIES} times; {video.video} last: See run" in skipped()
+
+
+def _no_room(handle: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_found_no_room_is_tried_until_there_is_some(
+    home: Home, instance: dg.DagsterInstance, nursery: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(records, "BACKOFF_S", 0.0)
+    film = next((nursery / "train").glob("*.mp4"))
+    _drop(home, "cup.mp4", film.read_bytes())
+    tick = _settle(instance)
+    with monkeypatch.context() as full:
+        full.setattr("aela.storage.os.fsync", _no_room)
+        for _ in range(MOST_TRIES + 1):
+            assert list(_ingest(instance, tick).values()) == [False]
+            tick = _tick(instance, None)
+    assert list(_ingest(instance, tick).values()) == [True]
+    assert len(store.remembered(home)) == 1
+
+
+def test_what_was_lost_while_it_was_captured_anew_is_captured_again(
+    home: Home, instance: dg.DagsterInstance, nursery: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(records, "BACKOFF_S", 0.0)
+    _drop(home, "cup.mp4", next((nursery / "train").glob("*.mp4")).read_bytes())
+    first = _settle(instance)
+    [(video, _)] = _ingest(instance, first).items()
+    tags = {plan.ADDED_TAG: videos.find(home, video).added, "dagster/partition": video}
+    instance.add_run(DagsterRun("ingest", tags=tags, status=DagsterRunStatus.SUCCESS))
+    with monkeypatch.context() as full:
+        full.setattr("aela.storage.os.fsync", _no_room)
+        job = defs.resolve_job_def("ingest")
+        job.execute_in_process(instance=instance, partition_key=video, raise_on_error=False)
+    assert not store.remembered(home)
+    again = _tick(instance, None)
+    keys = [request.run_key for tick in (first, again) for request in tick.run_requests or []]
+    assert len(set(keys)) == 2
+    assert _ingest(instance, again) == {video: True}
+    assert len(store.remembered(home)) == 1
 
 
 def test_what_is_no_video_of_ours_is_left_alone(home: Home, instance: dg.DagsterInstance):

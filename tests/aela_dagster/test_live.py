@@ -198,6 +198,25 @@ def test_the_command_starts_learning_and_ends_in_order_at_ctrl_c(home: Home):
     assert not is_learning(folder)
 
 
+@pytest.mark.slow
+def test_its_daemon_ends_with_a_session_that_is_killed(home: Home):
+    door = Door.at("127.0.0.1", free_port())
+    command = [sys.executable, "-m", "aela_dagster.cli", "live", "--port", str(door.port)]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "AELA_HOME": str(home.root)},
+    )
+    folder = Path(str(home.root)) / "dagster"
+    try:
+        wait_until(lambda: (folder / "live.lock").exists() and is_learning(folder))
+    finally:
+        process.kill()
+        process.wait()
+    wait_until(lambda: not is_learning(folder))
+
+
 def _ui_alone(home: Home) -> str:
     """What `aela up` prints until its UI answers, with no daemon of its own; then it is ended."""
     port = free_port()

@@ -298,6 +298,27 @@ def test_what_cannot_be_watched_is_set_aside_and_holds_up_nothing(
     assert "is being written" in _tick(reporting, instance)
 
 
+def test_one_that_kills_the_run_takes_no_others_with_it(
+    home: Home, instance: dg.DagsterInstance, at_once: None
+):
+    _remember(home, "cup", "learn")
+    generation = _learn(home)
+    deadly, *others = [_remember(home, f"test{number}", "watch") for number in range(4)]
+    asked = []
+    while requests := _tick(watching, instance):
+        if isinstance(requests, str):
+            break
+        [request] = requests
+        asked.append(json.loads(request.tags["aela/videos"]))
+        killed = deadly in asked[-1]
+        _run(instance, request, "watch", FAILURE if killed else DagsterRunStatus.SUCCESS)
+        for video in asked[-1]:
+            if not killed:
+                _watched(home, video, generation)
+    assert asked[0] == [*others[::-1], deadly]
+    assert sorted(asked[1:]) == sorted([[video] for video in others] + [[deadly]] * 2)
+
+
 def test_what_was_looked_at_but_not_spoken_over_is_asked_for_again(
     home: Home, instance: dg.DagsterInstance, at_once: None
 ):

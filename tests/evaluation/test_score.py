@@ -267,7 +267,8 @@ def test_each_listener_names_generated_sounds_by_the_remembered_clips(tmp_path):
 
 def test_words_are_recognised_by_ear():
     heard = [(VIDEO, 5.9, 6.8), (VIDEO, 17.0, 17.7), ("holiday-76543210", 1.0, 2.0)]
-    recognised = scoring.word_recognition(heard, [SIGNAL, SIGNAL, SIGNAL], LABELS)
+    videos = {moment[0] for moment in heard}
+    recognised = scoring.word_recognition(videos, heard, [SIGNAL, SIGNAL, SIGNAL], LABELS)
     # The third utterance, at 29 s, was not caught at all.
     assert recognised["all"] == 1 / 3
     assert list(recognised["by_video"]) == [VIDEO]

@@ -27,7 +27,8 @@ from aela.mimicry import lineage, predict
 from aela.mimicry.generation import Generation
 from aela.mimicry.lineage import Moment
 from aela.mimicry.trace import trace
-from aela.storage import Home
+from aela.storage import Home, write_bytes
+from aela_dagster.watch import unwatched
 
 Life = Any  # the home that the fixture `life` makes
 Part = tuple[str, str]  # a video and its content
@@ -314,3 +315,11 @@ def test_the_memory_of_a_long_line_is_walked_once(home: Home, tmp_path: Path):
     found = lineage.origins(home, [("mel_autoencoder", parent or "")])
     assert len(found.line(found.checkpoints[parent or ""])) == 60
     assert len(found.manifests) == 1
+
+
+def test_what_was_said_to_rows_that_are_others_now_is_withdrawn(life: Life):
+    home, generation = life.home, life.generation
+    write_bytes(home.spoken_video(life.watched, generation.sha), b"")
+    assert unwatched(home, generation) == []
+    predict.withdraw(home, life.watched)
+    assert unwatched(home, generation) == [life.watched]
