@@ -1,5 +1,6 @@
 """The learning stack beside a live session: the daemon that is there, or one of its own."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -80,6 +81,9 @@ def _started() -> subprocess.Popen[bytes]:
             pass_fds=[lock.fileno()],  # Locked for as long as it runs, whatever ends the session.
         )
     os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
+    # Where Linux shares the processor among sessions first, only this tells it among them.
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{process.pid}/autogroup").write_text(str(NICENESS))
     return process
 
 
