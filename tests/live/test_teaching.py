@@ -56,7 +56,7 @@ def link(home: Home, tmp_path: Path) -> Iterator[str]:
 @pytest.mark.slow
 @pytest.mark.skipif(
     "AELA_TEACH" not in os.environ,
-    reason="It learns for a quarter of an hour, not always enough: set AELA_TEACH=1 to run it.",
+    reason="It teaches and learns for five to ten minutes: set AELA_TEACH=1 to run it.",
 )
 def test_what_is_taught_on_the_page_is_said_on_the_page(link: str, home: Home, tmp_path: Path):
     make_nursery(tmp_path / "nursery", TAUGHT)
