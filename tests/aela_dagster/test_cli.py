@@ -66,10 +66,10 @@ def test_add_prints_the_partition_that_dagster_then_knows(home: Home, nursery: P
         assert instance.get_dynamic_partitions("videos") == [key]
 
 
-def test_labels_beside_the_videos_are_no_video(home: Home, nursery: Path):
-    (nursery / "train" / "labels.json").write_text("{}")
-    files = stages.files([nursery / "train"])
-    assert files and all(file.suffix == ".mp4" for file in files)
+def test_labels_beside_the_videos_are_no_video(tmp_path: Path):
+    for name in ("cup.mp4", "labels.json"):
+        (tmp_path / name).write_text("{}")
+    assert stages.files([tmp_path]) == [tmp_path / "cup.mp4"]
 
 
 def test_status_says_what_each_model_waits_for(home: Home, nursery: Path):
