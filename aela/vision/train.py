@@ -33,7 +33,8 @@ WARM_UP = 0.05  # share of the training in which the learning rate rises
 EMA = 0.99  # the saved weights are a running mean over about a hundred steps
 COLLAPSED = 0.99  # share of the greatest entropy of an assignment to prototypes
 COLLAPSED_BY = 0.2  # of the training
-WHITENING_FLOOR = 2.0  # times the mean eigenvalue: much smaller ones count as noise
+WHITENING_FLOOR = 2.0  # times the mean eigenvalue: much smaller ones count as noise, ...
+FLOOR_IN_ROUNDS = 0.5  # ... fewer where the newest video weighs much: old things need small ones
 
 
 def train_image_encoder(
@@ -450,7 +451,8 @@ def _fit_whitening(encoder: ImageEncoder, frames: Frames, device: str) -> dict[s
     values, vectors = torch.linalg.eigh(covariance)  # in rising order
     values = values.clamp(min=0)
     shares = values / values.sum().clamp(min=1e-12)
-    scale = (values + WHITENING_FLOOR * values.mean()).clamp(min=1e-12).rsqrt()
+    floor = FLOOR_IN_ROUNDS if frames.old.any() else WHITENING_FLOOR
+    scale = (values + floor * values.mean()).clamp(min=1e-12).rsqrt()
     metrics = {"effective_rank": float(torch.xlogy(shares, shares).sum().neg().exp())}
     settings, old, before = encoder.settings, frames.old, frames.before[frames.old]
     if settings.described_by != "head":
