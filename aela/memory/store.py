@@ -178,7 +178,8 @@ def _remember(home: Home, video: Video, rows: Iterable[tuple[str, dict[str, Any]
         for table in (frames, clips, rejections):
             table.close()
         index = home.index / f"{video.video}.json"
-        index.unlink(missing_ok=True)  # It tells of the rows that go now.
+        if index.exists():  # It tells of the rows that go now.
+            index.unlink()
     entry = Remembered(
         video.video,
         video.roles,
