@@ -12,6 +12,18 @@ from aela.live.eyes import Eyes
 from tests.live.pages import PATIENCE_S
 
 
+def follow(source: str, eyes: Eyes, enough: threading.Event) -> None:
+    """Follow a source until enough was seen."""
+    eyes.start()
+    live = Live(source, arriving=eyes.take)
+    thread = threading.Thread(target=lambda: list(live.minutes()), daemon=True)
+    thread.start()
+    assert enough.wait(PATIENCE_S)
+    live.stop()
+    thread.join(PATIENCE_S)
+    eyes.stop()
+
+
 def test_a_replayed_film_is_seen_and_heard_as_it_is_played(film: Path):
     pictures: list[bytes] = []
     heard: list[np.ndarray] = []
@@ -47,16 +59,9 @@ def test_devices_without_packed_pictures_are_seen_too():
             enough.set()
 
     eyes = Eyes(see, lambda samples, rate_hz: levels.append(float(np.abs(samples).max())))
-    eyes.start()
     sound = "aevalsrc='0.3*sin(2*PI*440*t)':s=44100,arealtime"
     source = f"lavfi:testsrc2=size=160x120:rate=10,realtime+lavfi:{sound}"
-    live = Live(source, arriving=eyes.take)
-    thread = threading.Thread(target=lambda: list(live.minutes()), daemon=True)
-    thread.start()
-    assert enough.wait(PATIENCE_S)
-    live.stop()
-    thread.join(PATIENCE_S)
-    eyes.stop()
+    follow(source, eyes, enough)
     assert max(levels) > 0.2
 
 
@@ -68,13 +73,6 @@ def test_pixels_that_are_no_squares_are_shown_as_squares():
         enough.set()
 
     eyes = Eyes(see, lambda samples, rate_hz: None)
-    eyes.start()
     source = "lavfi:testsrc2=size=160x120:rate=10,setsar=2,realtime+lavfi:anullsrc,arealtime"
-    live = Live(source, arriving=eyes.take)
-    thread = threading.Thread(target=lambda: list(live.minutes()), daemon=True)
-    thread.start()
-    assert enough.wait(PATIENCE_S)
-    live.stop()
-    thread.join(PATIENCE_S)
-    eyes.stop()
+    follow(source, eyes, enough)
     assert Image.open(io.BytesIO(pictures[0])).size == (320, 120)
