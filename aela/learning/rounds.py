@@ -1,8 +1,8 @@
 """A round: a training that goes on from its parent, on what is new and on a share of what is old.
 
 What a round costs depends on what is new: old rows are replayed in a bounded number, drawn evenly
-from memory, and half of each batch is new however little that is (experience replay: Rolnick et al.
-2019, "Experience Replay for Continual Learning").
+from memory, and a share of each batch is new however little that is (experience replay: Rolnick et
+al. 2019, "Experience Replay for Continual Learning").
 """
 
 import numpy as np

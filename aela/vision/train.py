@@ -28,6 +28,7 @@ from aela.vision.views import Views
 
 MODEL = "image_encoder"
 FEWEST_FRAMES = 8
+NEW_SHARE = 0.2  # of a batch in a round, at least: of more, SwAV makes many prototypes of one thing
 OTHER_FRAME = 0.5  # share of the second views that are drawn from around the frame
 WARM_UP = 0.05  # share of the training in which the learning rate rises
 EMA = 0.99  # the saved weights are a running mean over about a hundred steps
@@ -236,8 +237,8 @@ class Batches:
     def __init__(self, old: torch.Tensor, batch: int, random: torch.Generator) -> None:
         rows, new = torch.arange(len(old)), int((~old).sum())
         self.passes = [_Passes(rows, batch, random)]
-        if 0 < new < rounds.NEW_SHARE * len(old):
-            share = round(rounds.NEW_SHARE * batch)
+        if 0 < new < NEW_SHARE * len(old):
+            share = round(NEW_SHARE * batch)
             self.passes = [
                 _Passes(rows[~old], share, random),
                 _Passes(rows[old], batch - share, random),
