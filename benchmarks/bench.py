@@ -2,7 +2,8 @@
 
 The folder holds videos in `train/` and `test/` and a `labels.json`, a list `videos` with, for each,
 `file`, `segments` ({start, end, object, kind, word, occluded}), `utterances` ({start, end, word,
-speaker}) and `blur_intervals`, in seconds. Labels only score; nothing that learns sees them.
+speaker}) and `blur_intervals`, in seconds. Labels only score; nothing that learns sees them. It may
+hold silent videos in `extended/`, of other things, for the image encoder to learn from.
 """
 
 import json
@@ -13,6 +14,7 @@ from upath import UPath
 
 from aela.capture import CaptureSettings, capture
 from aela.memory import store, videos
+from aela.memory.videos import Role
 from aela.storage import Home
 
 SETTLED_S = 0.5  # after a segment begins, before a frame counts
@@ -57,21 +59,31 @@ class Bench:
         return result
 
 
-def remember(home: Home, folder: Path) -> Bench:
-    """Capture the train and test videos of a folder that `home` does not hold yet."""
+def remember(home: Home, folder: Path, extended: bool = False) -> Bench:
+    """Capture the train and test videos of a folder that `home` does not hold yet.
+
+    Args:
+        extended: capture the silent videos, too, to be learned from.
+    """
     labels = json.loads((folder / "labels.json").read_text())
     keys = {}
     for video in labels["videos"]:
         part = video["file"].split("/")[0]
-        if part not in ("train", "test"):
-            continue
-        path = folder / video["file"]
-        role = "learn" if part == "train" else "watch"
-        record = videos.take_in(home, UPath(path), role, move=False)
-        if not store.content(home, record.video):
-            store.remember(home, record, capture(path, CaptureSettings()))
-        keys[video["file"]] = record.video
+        if part in ("train", "test"):
+            role = "learn" if part == "train" else "watch"
+            keys[video["file"]] = _captured(home, folder / video["file"], role)
+    if extended:
+        for path in sorted((folder / "extended").iterdir()):
+            _captured(home, path, "learn")
     return Bench(home, labels, keys)
+
+
+def _captured(home: Home, path: Path, role: Role) -> str:
+    """The key of a video that memory holds."""
+    record = videos.take_in(home, UPath(path), role, move=False)
+    if not store.content(home, record.video):
+        store.remember(home, record, capture(path, CaptureSettings()))
+    return record.video
 
 
 def _know(labels: dict, time_s: float) -> Known | None:

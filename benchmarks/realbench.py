@@ -1,7 +1,8 @@
 """The whole system on a folder of labelled videos, against its bars and beside its peers.
 
     python benchmarks/realbench.py --bench BENCH_FOLDER [--seeds 0 1 2] [--preset aela1 aela0]
-        [--beside pixels untrained lightly ...] [--effort 1] [--home FOLDER] [--out FOLDER]
+        [--beside pixels untrained lightly ...] [--extended] [--effort 1] [--home FOLDER]
+        [--out FOLDER]
 
 BENCH_FOLDER is told of in `benchmarks/bench.py`. For each seed, each preset learns everything from
 an empty memory and watches the test videos; presets after the first get no more minutes for each
@@ -111,6 +112,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["aela1"])
     parser.add_argument("--beside", nargs="*", choices=[*PEERS, *ABLATIONS], default=[])
+    parser.add_argument("--extended", action="store_true", help="learn from the silent videos, too")
     parser.add_argument("--effort", type=float, default=1.0, help="share of the training steps")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--home", type=Path)
@@ -123,7 +125,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Home.at(arguments.home or folder)
         start = time.monotonic()
-        bench = remember(home, arguments.bench)
+        bench = remember(home, arguments.bench, arguments.extended)
         capturing_s = time.monotonic() - start
         manifest = manifests.take(home)
         train, test = speech.sayings(bench)

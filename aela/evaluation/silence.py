@@ -31,7 +31,7 @@ def novelties(home: Home, mimic: Mimic, looks: Mapping[str, list[dict[str, Any]]
         looks: prediction tables by video.
     """
     memory, generation = mimic.remembering, mimic.generation
-    manifest = manifests.remaining(home, manifests.read(home, generation.manifest))
+    manifest = manifests.remaining(home, manifests.read(home, generation.manifest)).named
     ground, first = embeddings.gather(home, generation.image_encoder, manifest, "ground")
     counts = np.diff([*first.values(), len(ground)])
     beside = np.repeat(np.array([*first], dtype=object), counts)

@@ -52,6 +52,11 @@ class Manifest:
     def clips(self) -> int:
         return sum(entry.clips for entry in self.entries)
 
+    @property
+    def named(self) -> "Manifest":
+        """The videos in which something was said: what is seen in others has no name."""
+        return Manifest(tuple(entry for entry in self.entries if entry.clips))
+
 
 def remembered(home: Home) -> Manifest:
     """The manifest of everything that lies on disk of `learn` videos now.

@@ -1,4 +1,8 @@
-"""Novelty: how far an image is from what is remembered. Above a threshold the system is silent."""
+"""Novelty: how far an image is from what is remembered. Above a threshold the system is silent.
+
+What is remembered are the frames of videos in which something was said. Those of silent ones would
+make known what nobody has named.
+"""
 
 import numpy as np
 
@@ -152,8 +156,8 @@ def _left_out(
 def memory_threshold(
     home: Home, manifest_sha: str, image_encoder: str, settings: MimicrySettings
 ) -> float:
-    """`threshold` of everything a manifest names, as `image_encoder` sees it."""
-    manifest = manifests.read(home, manifest_sha)
+    """`threshold` of what can be recalled of a manifest, as `image_encoder` sees it."""
+    manifest = manifests.read(home, manifest_sha).named
     times, videos = [], []
     for index, (_, table) in enumerate(manifests.rows(home, manifest, "frame", ["time_s"])):
         times.append(table["time_s"].to_numpy())

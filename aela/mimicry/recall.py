@@ -21,7 +21,7 @@ from aela.vision.encoder import ImageEncoder, load_image_encoder
 
 @dataclass(frozen=True)
 class Remembering:
-    """Memory as one generation sees it, row for row.
+    """What of memory one generation can recall, row for row: videos in which something was said.
 
     Attributes:
         images: float32 [frames, d], L2-normalised; ground: float32 [g, d], what was seen beside the
@@ -43,13 +43,15 @@ class Remembering:
 def load_remembering(
     home: Home, manifest_sha: str, image_encoder: str, word_autoencoder: str
 ) -> Remembering:
-    """Read the embeddings and times of everything a manifest names and that was not forgotten.
+    """Read the embeddings and times of what a manifest names and was not forgotten.
+
+    Silent videos have taught the image encoder, but their frames bring no word to mind.
 
     Raises:
         ChangedMemory: memory holds other rows than the manifest names.
         EmptyMemory: no frame or no clip of it is left.
     """
-    manifest = manifests.remaining(home, manifests.read(home, manifest_sha))
+    manifest = manifests.remaining(home, manifests.read(home, manifest_sha)).named
     if not manifest.frames or not manifest.clips:
         raise EmptyMemory(
             "All that the current generation had learned from was forgotten; learn from other "

@@ -123,14 +123,14 @@ def _linear(pictures: np.ndarray, words: np.ndarray, heard: np.ndarray) -> Assoc
     return model
 
 
-def remember(home: Home, name: str, namings: int = 4) -> str:
+def remember(home: Home, name: str, namings: int = 4, frames: int = 8) -> str:
     file = UPath(home.root / "outside" / f"{name}.bin")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(name.encode())
     video = videos.take_in(home, file, "learn", move=False)
-    frames = [Frame(float(t), b"jpeg", 8, 8, 1.0, GREY) for t in range(2 * namings)]
+    seen = [Frame(float(t), b"jpeg", 8, 8, 1.0, GREY) for t in range(frames)]
     clips = [Clip(2.0 * t, 2 * t + 0.5, SILENCE, 0.0, -20, 20) for t in range(namings)]
-    store.remember(home, video, [*frames, *clips])
+    store.remember(home, video, [*seen, *clips])
     return video.video
 
 

@@ -1,7 +1,12 @@
 import numpy as np
 
-from aela.mimicry.novelty import nearest, novelty, threshold
+from aela.learning import embeddings
+from aela.memory import manifest as manifests
+from aela.mimicry.novelty import memory_threshold, nearest, novelty, threshold
+from aela.mimicry.recall import load_remembering
 from aela.mimicry.settings import MimicrySettings
+from aela.storage import Home
+from tests.mimicry.taught import IMAGE, remember, teach
 
 
 def _unit(values: np.ndarray) -> np.ndarray:
@@ -47,3 +52,27 @@ def test_a_covered_thing_is_less_novel_than_the_bare_room():
 def test_with_too_little_memory_nothing_is_new():
     memory = _unit(np.eye(3, 8))
     assert threshold(memory, memory[:0], np.arange(3.0), np.zeros(3), MimicrySettings()) == 1.0
+
+
+def test_what_was_seen_in_silence_stays_unknown(home: Home):
+    taught = teach(home, rooms=2)
+    spoken = taught.generation()
+    before = memory_threshold(
+        home, spoken.manifest, spoken.image_encoder, settings := MimicrySettings()
+    )
+    silent = remember(home, "silent", namings=0)
+    manifest = manifests.take(home)
+    entry = next(entry for entry in manifest.entries if entry.video == silent)
+    rng = np.random.default_rng(5)
+    nameless = _unit(rng.normal(size=(1, IMAGE)) + 0.03 * rng.normal(size=(entry.frames, IMAGE)))
+    of = (home, spoken.image_encoder, silent, entry.content)
+    embeddings.write(*of, nameless)
+    embeddings.write(*of, -nameless[:1], "ground")
+    eyes, ears = spoken.image_encoder, spoken.word_autoencoder
+    memory = load_remembering(home, manifest.sha, eyes, ears)
+    limit = memory_threshold(home, manifest.sha, eyes, settings)
+    assert limit == before
+    strange = novelty(nameless, memory.images, memory.ground, settings.neighbours)
+    assert strange.min() > limit
+    pictures = _unit(taught.pictures)
+    assert novelty(pictures, memory.images, memory.ground, settings.neighbours).max() <= limit
