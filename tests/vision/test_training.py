@@ -19,7 +19,7 @@ from aela.storage import Home
 from aela.vision.encoder import load_image_encoder, untrained_image_encoder
 from aela.vision.pictures import ground_of, looked_at
 from aela.vision.settings import ARTICLE, DEFAULT, QUICK, ImageEncoderSettings, settings_from
-from aela.vision.train import train_image_encoder
+from aela.vision.train import NEW_SHARE, Batches, train_image_encoder
 
 SMALL = dataclasses.replace(DEFAULT, budget=Budget(steps=4), input_px=32, batch=8)
 COLOURS = {"red": (200, 40, 40), "green": (40, 170, 60), "blue": (50, 60, 200)}
@@ -149,6 +149,14 @@ def test_training_goes_on_from_a_parent(home: Home) -> None:
     other = dataclasses.replace(SMALL, described_by="last stage")
     with pytest.raises(ValueError, match=r"has another network .* without a parent\.$"):
         train_image_encoder(home, manifest, other, seed=0, parent=parent)
+
+
+def test_in_a_round_new_frames_have_their_share_of_each_batch_and_no_more() -> None:
+    old = torch.arange(200) >= 10
+    batches = Batches(old, 40, torch.Generator().manual_seed(0))
+    drawn = torch.stack([next(batches) for _ in range(10)])
+    assert (~old[drawn]).sum(dim=1).tolist() == [NEW_SHARE * 40] * 10
+    assert drawn.unique().tolist() == list(range(200))
 
 
 def test_training_learns_and_its_card_tells_whether_it_collapsed(home: Home) -> None:
