@@ -73,7 +73,7 @@ def remember(home: Home, folder: Path, extended: bool = False) -> Bench:
             role = "learn" if part == "train" else "watch"
             keys[video["file"]] = _captured(home, folder / video["file"], role)
     if extended:
-        for path in sorted((folder / "extended").iterdir()):
+        for path in sorted((folder / "extended").glob("*.mp4")):
             _captured(home, path, "learn")
     return Bench(home, labels, keys)
 

@@ -54,6 +54,8 @@ def score(home: Home, known: dict[str, list[Known | None]], embed: Embed) -> dic
     """Shares of right frames and segments by group, and areas under the curve of novelty."""
     rows: dict[str, tuple[list, list]] = {"learn": ([], []), "watch": ([], [])}
     for entry in store.remembered(home):
+        if entry.video not in known:  # a silent one
+            continue
         vectors = embed(store.read_frames(home, entry.video))
         for vector, what in zip(vectors, known[entry.video], strict=True):
             if what and not what.blurred:
