@@ -342,7 +342,7 @@ def _picture(told: dict[str, list[dict[str, Any]]], chance: float) -> bytes:
     axis.set(xlabel="videos so far", ylabel="segments of things heard of right, %", ylim=(0, 103))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
-    axis.legend(loc="lower right")
+    axis.legend(loc="center right")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     plt.close(figure)
