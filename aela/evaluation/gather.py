@@ -94,7 +94,7 @@ def gather(
         window=look_through(home, mimic, decoder, evaluation.watched),
         watched=_watched(album, looks),
         unshown=len(videos) - len(shown),
-        novelties=novelties(home, mimic, looks),
+        novelties=novelties(mimic, looks),
         silent=[(video, album.glance(video, row)) for video, row in most_novel(looks)],
         forgetting=forgetting(home, generation),
     )

@@ -6,11 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from aela.learning import embeddings
-from aela.memory import manifest as manifests
 from aela.mimicry.novelty import ground_met_anew, met_anew
 from aela.mimicry.recall import Mimic
-from aela.storage import Home
 
 MOST_SHOWN = 12
 APART_S = 5.0  # between two shown looks at one video
@@ -24,30 +21,30 @@ class Novelties:
     values: dict[str, np.ndarray]
 
 
-def novelties(home: Home, mimic: Mimic, looks: Mapping[str, list[dict[str, Any]]]) -> Novelties:
+def novelties(mimic: Mimic, looks: Mapping[str, list[dict[str, Any]]]) -> Novelties:
     """Of remembered frames and of the ground beside them, as if met anew, and of watched looks.
 
     Args:
         looks: prediction tables by video.
     """
-    memory, generation = mimic.remembering, mimic.generation
-    manifest = manifests.remaining(home, manifests.read(home, generation.manifest)).named
-    ground, first = embeddings.gather(home, generation.image_encoder, manifest, "ground")
-    counts = np.diff([*first.values(), len(ground)])
-    beside = np.repeat(np.array([*first], dtype=object), counts)
+    memory, settings = mimic.remembering, mimic.settings
     values = {
         "remembered things, met anew": met_anew(
-            memory.images, ground, memory.frame_times_s, memory.frame_videos, mimic.settings
+            memory.images, memory.ground, memory.frame_times_s, memory.frame_videos, settings
         ),
         "what lay beside them, met anew": ground_met_anew(
-            memory.images, memory.frame_videos, ground, beside, mimic.settings.neighbours
+            memory.images,
+            memory.frame_videos,
+            memory.ground,
+            memory.ground_videos,
+            settings.neighbours,
         ),
         "looks at watched videos": np.array(
             [row["novelty"] for rows in looks.values() for row in rows]
         ),
     }
     there = {name: values for name, values in values.items() if len(values)}
-    return Novelties(generation.threshold, there)
+    return Novelties(mimic.generation.threshold, there)
 
 
 def most_novel(looks: Mapping[str, list[dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:

@@ -26,13 +26,14 @@ class Remembering:
     Attributes:
         images: float32 [frames, d], L2-normalised; ground: float32 [g, d], what was seen beside the
             things, too; words: float32 [clips, w].
-        frame_videos, clip_videos: object arrays of partition keys.
+        frame_videos, ground_videos, clip_videos: object arrays of partition keys.
         frame_times_s, clip_starts_s, clip_ends_s: float64, seconds in their video.
     """
 
     images: np.ndarray
     ground: np.ndarray
     frame_videos: np.ndarray
+    ground_videos: np.ndarray
     frame_times_s: np.ndarray
     words: np.ndarray
     clip_videos: np.ndarray
@@ -63,10 +64,13 @@ def load_remembering(
     for video, table in manifests.rows(home, manifest, "clip", ["start_s", "end_s"]):
         clips.append(table.append_column("video", pa.array([video] * len(table))))
     frame, clip = pa.concat_tables(frames), pa.concat_tables(clips)
+    ground, first = embeddings.gather(home, image_encoder, manifest, "ground")
+    counts = np.diff([*first.values(), len(ground)])
     return Remembering(
         embeddings.gather(home, image_encoder, manifest, "frame")[0],
-        embeddings.gather(home, image_encoder, manifest, "ground")[0],
+        ground,
         np.array(frame["video"].to_pylist(), dtype=object),
+        np.repeat(np.array([*first], dtype=object), counts),
         frame["time_s"].to_numpy(),
         embeddings.gather(home, word_autoencoder, manifest, "clip")[0],
         np.array(clip["video"].to_pylist(), dtype=object),

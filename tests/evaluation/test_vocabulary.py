@@ -118,7 +118,7 @@ def test_forgetting_shows_in_what_the_first_generation_learned(taught: Taught):
 def test_things_met_anew_are_less_novel_than_bare_ground(taught: Taught):
     of = mimic(taught)
     looks = {"watched-01234567": [{"time_s": 0.0, "novelty": 0.7, "said": False}]}
-    found = novelties(taught.home, of, looks)
+    found = novelties(of, looks)
     things, _, watched = found.values.values()
     assert len(things) == len(of.remembering.images)
     assert watched.tolist() == [0.7]
