@@ -2,8 +2,8 @@
 
 The folder holds videos in `train/` and `test/` and a `labels.json`, a list `videos` with, for each,
 `file`, `segments` ({start, end, object, kind, word, occluded}), `utterances` ({start, end, word,
-speaker}) and `blur_intervals`, in seconds. Labels only score; nothing that learns sees them. It may
-hold silent videos in `extended/`, of other things, for the image encoder to learn from.
+speaker}) and `blur_intervals`, in seconds. Labels only score; nothing that learns sees them. The
+folder may hold silent videos in `extended/`, of other things, for the image encoder to learn from.
 """
 
 import json

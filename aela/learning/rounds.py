@@ -12,7 +12,7 @@ from aela.memory import manifest as manifests
 from aela.memory.manifest import Entry
 from aela.storage import Home
 
-NEW_SHARE = 0.5  # of a batch, at least; the rest is old
+NEW_SHARE = 0.5  # of a batch of words or moments, at least; the rest is old
 
 
 def known_to(home: Home, parent: Checkpoint | None) -> frozenset[Entry]:

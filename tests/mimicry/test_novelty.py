@@ -57,18 +57,16 @@ def test_with_too_little_memory_nothing_is_new():
 def test_what_was_seen_in_silence_stays_unknown(home: Home):
     taught = teach(home, rooms=2)
     spoken = taught.generation()
-    before = memory_threshold(
-        home, spoken.manifest, spoken.image_encoder, settings := MimicrySettings()
-    )
+    eyes, ears, settings = spoken.image_encoder, spoken.word_autoencoder, MimicrySettings()
+    before = memory_threshold(home, spoken.manifest, eyes, settings)
     silent = remember(home, "silent", namings=0)
     manifest = manifests.take(home)
     entry = next(entry for entry in manifest.entries if entry.video == silent)
     rng = np.random.default_rng(5)
     nameless = _unit(rng.normal(size=(1, IMAGE)) + 0.03 * rng.normal(size=(entry.frames, IMAGE)))
-    of = (home, spoken.image_encoder, silent, entry.content)
+    of = (home, eyes, silent, entry.content)
     embeddings.write(*of, nameless)
     embeddings.write(*of, -nameless[:1], "ground")
-    eyes, ears = spoken.image_encoder, spoken.word_autoencoder
     memory = load_remembering(home, manifest.sha, eyes, ears)
     limit = memory_threshold(home, manifest.sha, eyes, settings)
     assert limit == before
