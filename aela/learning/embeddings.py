@@ -24,7 +24,7 @@ from aela.memory.manifest import Entry, Manifest
 from aela.storage import Home, atomic, open_parquet, read_json, write_json
 
 Sense = Literal["frame", "clip", "ground"]
-REFRESHED = 300  # rows that are embedded anew in a round, though they could be taken over
+REFRESHED = 100  # rows that are embedded anew in a round, though they could be taken over
 Embed = Callable[[pa.Table], np.ndarray]
 
 

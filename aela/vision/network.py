@@ -12,6 +12,8 @@ from aela.vision.settings import ImageEncoderSettings
 GREY, SCALE = 0.45, 0.25  # roughly mean and spread of photographs
 SMALL_CHANNELS = 32
 HIDDEN = 256
+LEAST_VARIANCE = 1e-8  # the root of less has no finite slope
+SPREAD_STAGES = 2  # the first ones: of the others the maps of a small picture have too few pixels
 
 
 def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -71,6 +73,7 @@ class Network(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.features = {
             "all stages": sum(widths),
+            "stages and spread": sum(widths) + sum(widths[:SPREAD_STAGES]),
             "last stage": widths[-1],
             "head": settings.embedding,
         }[settings.described_by]
@@ -97,7 +100,9 @@ class Network(nn.Module):
         """Features of float [n, 4, s, s] in [0, 1]: [n, features], a unit vector for each stage.
 
         The last stage describes the thing as a whole. The earlier ones, averaged over the figure,
-        describe its parts, which stay the same when something covers the others.
+        describe its parts, which stay the same when something covers the others. The spread over
+        the figure of the first stages tells things of the same parts on average apart (statistics
+        pooling: Snyder et al. 2018, "X-Vectors").
         """
         return self._described(self._maps(pictures), pictures)
 
@@ -118,8 +123,14 @@ class Network(nn.Module):
             return self._projected(maps)
         *parts, whole = maps
         features = [F.normalize(whole.float().mean(dim=(2, 3)), dim=1)]
-        if self.described_by == "all stages":
-            for part in parts:
-                weight = F.adaptive_avg_pool2d(pictures[:, 3:], (part.shape[2], part.shape[3]))
-                features.append(F.normalize((part.float() * weight).sum(dim=(2, 3)), dim=1))
+        if self.described_by == "last stage":
+            return features[0]
+        for number, part in enumerate(parts):
+            part, weight = part.float(), F.adaptive_avg_pool2d(pictures[:, 3:], part.shape[2:])
+            weight = weight / weight.sum(dim=(2, 3), keepdim=True).clamp(min=1e-6)
+            mean = (part * weight).sum(dim=(2, 3), keepdim=True)
+            features.append(F.normalize(mean.flatten(1), dim=1))
+            if self.described_by == "stages and spread" and number < SPREAD_STAGES:
+                variance = ((part - mean) ** 2 * weight).sum(dim=(2, 3))
+                features.append(F.normalize((variance + LEAST_VARIANCE).sqrt(), dim=1))
         return torch.cat(features, dim=1)

@@ -27,9 +27,11 @@ class ImageEncoderSettings:
     input_px: int = 48
     """Side of the square picture that the network sees (32 to 512)."""
 
-    described_by: Literal["head", "last stage", "all stages"] = "all stages"
-    """What makes the embedding: the last stage knows the whole, the others the parts; the head's
-    output is the article's."""
+    described_by: Literal["head", "last stage", "all stages", "stages and spread"] = (
+        "stages and spread"
+    )
+    """What makes the embedding: the last stage knows the whole, the others the parts, and how much
+    these differ over the thing; the head's output is the article's."""
 
     embedding: int = EMBEDDING
     """Values of an embedding (8 to 256)."""
