@@ -39,6 +39,9 @@ from resources.schedule import Schedule
 
 # Seconds between ticks. Each costs some 50 ms of processor, most of it in Dagster.
 INBOX_S, LEARNING_S, WATCHING_S, REPORTING_S = 5, 15, 30, 60
+AWAITED_S = 10.0  # that a tick of `learning` waits at most for a run to end
+LOOK_S = 0.5  # between looks at whether it has
+INGESTS = (ingest.name, ingest_and_watch.name)
 MOST_REQUESTS = 20  # runs asked for in one tick, or videos watched in one run
 MOST_UNDER_WAY = 100  # ingests asked for and not ended; the others wait in the videos folder
 PREDICTED_TAG = "aela/predicted"
@@ -69,7 +72,7 @@ def inbox(context: dg.SensorEvaluationContext, memory: Memory) -> dg.SensorResul
         time.sleep(SETTLED_S)
         seen = _take_in(context, home, _dropped(home)[0], seen)
     runs = records.under_way(context.instance)
-    ingesting = [run for run in runs if run.job_name in (ingest.name, ingest_and_watch.name)]
+    ingesting = [run for run in runs if run.job_name in INGESTS]
     busy = records.busy_with(ingesting)
     full = _full(home)
     room = 0 if full else min(MOST_REQUESTS, MOST_UNDER_WAY - len(ingesting))
@@ -245,8 +248,23 @@ def _try_to_take_in(
 def learning(
     context: dg.SensorEvaluationContext, memory: Memory, schedule: Schedule
 ) -> dg.SensorResult:
-    instance, home = context.instance, memory.home
+    instance = context.instance
     runs = records.under_way(instance)
+    requests, why = _trainings(instance, memory.home, schedule, runs)
+    if not requests and _one_ends(instance, runs):
+        runs = records.under_way(instance)
+        requests, why = _trainings(instance, memory.home, schedule, runs)
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else " ".join(f"{model}: {why[model]}" for model in why),
+        cursor=json.dumps(why, indent=1),
+    )
+
+
+def _trainings(
+    instance: dg.DagsterInstance, home: Home, schedule: Schedule, runs: list[dg.DagsterRun]
+) -> tuple[list[dg.RunRequest], dict[str, str]]:
+    """The trainings that are due now, and of each model why or why not."""
     found = plan.standings(instance, home, schedule.conditions, time.time(), runs)
     requests = []
     for model, standing in found.items():
@@ -262,12 +280,25 @@ def learning(
             requests.append(
                 dg.RunRequest(job_name=TRAINING[model].name, run_key=run_key, tags=tags)
             )
-    why = {model: standing.why for model, standing in found.items()}
-    return dg.SensorResult(
-        run_requests=requests,
-        skip_reason=None if requests else " ".join(f"{model}: {why[model]}" for model in why),
-        cursor=json.dumps(why, indent=1),
-    )
+    return requests, {model: standing.why for model, standing in found.items()}
+
+
+def _one_ends(instance: dg.DagsterInstance, runs: list[dg.DagsterRun]) -> bool:
+    """Whether an ingest or a training ends shortly: what waits for it begins at once then, not
+    with the next tick.
+    """
+    awaited = {
+        run.run_id
+        for run in runs
+        if run.status == dg.DagsterRunStatus.STARTED
+        and (run.job_name in INGESTS or records.trained_in([run]))
+    }
+    end = time.monotonic() + AWAITED_S
+    while awaited and time.monotonic() < end:
+        time.sleep(LOOK_S)
+        if awaited - {run.run_id for run in records.under_way(instance)}:
+            return True
+    return False
 
 
 @dg.sensor(

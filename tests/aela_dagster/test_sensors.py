@@ -2,6 +2,8 @@
 
 import json
 import re
+import threading
+import time
 from typing import Any
 
 import dagster as dg
@@ -22,7 +24,7 @@ from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
 from aela.mimicry.predict import write
 from aela.storage import Home, read_json, write_bytes, write_json
-from aela_dagster import records
+from aela_dagster import records, sensors
 from aela_dagster.jobs import TRAINING
 from aela_dagster.records import MOST_TRIES
 from aela_dagster.sensors import MOST_REQUESTS, inbox, learning, reporting, watching
@@ -37,6 +39,11 @@ sight, hearing, words, association = TRAINING
 @pytest.fixture(autouse=True)
 def _home(home: Home) -> Home:
     return home
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensors, "AWAITED_S", 0.0)
 
 
 @pytest.fixture
@@ -134,6 +141,29 @@ def test_what_is_new_is_learned_and_what_is_learned_is_not_learned_again(
     _remember(home, "pen", "learn")
     [again] = _tick(model, instance)
     assert again.run_key != request.run_key
+
+
+def test_what_waits_for_a_training_is_asked_for_as_soon_as_that_ends(
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    _remember(home, "cup", "learn")
+    [request] = _tick(hearing, instance)
+    _train(home, sight)
+    request.tags.update(TRAINING[hearing].tags)
+    _run(instance, request, TRAINING[hearing].name, STARTED)
+    assert "first mel_autoencoder" in _tick(words, instance)
+
+    def end() -> None:
+        _train(home, hearing)
+        instance.report_run_failed(records.under_way(instance)[0])
+
+    monkeypatch.setattr(sensors, "AWAITED_S", 60.0)
+    start, timer = time.monotonic(), threading.Timer(1.0, end)
+    timer.start()
+    [asked] = _tick(words, instance)
+    assert asked.job_name == TRAINING[words].name
+    assert time.monotonic() - start < 30
+    timer.join()
 
 
 def test_words_and_association_are_asked_for_on_exactly_what_they_build_on(
