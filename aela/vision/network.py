@@ -125,8 +125,8 @@ class Network(nn.Module):
         features = [F.normalize(whole.float().mean(dim=(2, 3)), dim=1)]
         if self.described_by == "last stage":
             return features[0]
-        for number, part in enumerate(parts):
-            part, weight = part.float(), F.adaptive_avg_pool2d(pictures[:, 3:], part.shape[2:])
+        for number, part in enumerate(map(torch.Tensor.float, parts)):
+            weight = F.adaptive_avg_pool2d(pictures[:, 3:], (part.shape[2], part.shape[3]))
             weight = weight / weight.sum(dim=(2, 3), keepdim=True).clamp(min=1e-6)
             mean = (part * weight).sum(dim=(2, 3), keepdim=True)
             features.append(F.normalize(mean.flatten(1), dim=1))
