@@ -44,6 +44,7 @@ TRAINED = {
     "thing": dataclasses.replace(PLAIN, look="thing", zoom=DEFAULT.zoom),
     "no-arms": dataclasses.replace(DEFAULT, covered=0.0),
     "same-frame": dataclasses.replace(DEFAULT, second_view_s=0.0),
+    "no-spread": dataclasses.replace(DEFAULT, described_by="all stages"),
     "last-stage": dataclasses.replace(DEFAULT, described_by="last stage"),
 }
 

@@ -151,6 +151,22 @@ def test_training_goes_on_from_a_parent(home: Home) -> None:
         train_image_encoder(home, manifest, other, seed=0, parent=parent)
 
 
+def test_what_is_alike_on_average_is_told_apart_by_how_its_parts_differ() -> None:
+    plain = torch.full((1, 4, 48, 48), 0.5)
+    spotted = plain.clone()
+    spotted[:, :3, 4::8] += 0.3
+    spotted[:, :3, ::8] -= 0.3
+    plain[:, 3] = spotted[:, 3] = 1.0
+    alike = {}
+    for described_by in ("all stages", "stages and spread"):
+        settings = dataclasses.replace(SMALL, input_px=48, described_by=described_by)
+        network = untrained_image_encoder(settings, seed=0).network
+        with torch.no_grad():
+            one, other = network.describe(torch.cat([plain, spotted])).split(1)
+        alike[described_by] = float(torch.cosine_similarity(one, other))
+    assert alike["stages and spread"] < alike["all stages"] - 0.05
+
+
 def test_in_a_round_new_frames_have_their_share_of_each_batch_and_no_more() -> None:
     old = torch.arange(200) >= 10
     batches = Batches(old, 40, torch.Generator().manual_seed(0))
