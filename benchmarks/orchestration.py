@@ -76,7 +76,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     row("---", "---", "---")
     row("**Dagster's share of a whole `learn`**", share_of_learn(runner), "≤ 10 %")
     runner.run("evaluate")
-    with stack(runner, folder / "log"):
+    with stack(runner.home, folder / "log", arguments):
         quiet(runner.instance)
         percent, megabytes = idle(arguments.idle)
         row("**idle CPU of the whole stack**", f"{percent:.1f} % of a core", "≤ 5 %")
@@ -135,13 +135,13 @@ def share_of_learn(runner: Runner) -> str:
 
 
 @contextmanager
-def stack(runner: Runner, log: Path) -> Iterator[None]:
+def stack(home: Home, log: Path, arguments: argparse.Namespace) -> Iterator[None]:
     """What `aela up` starts, ready to answer; ended in order afterwards."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = ["aela_dagster.cli", "up", "--home", str(runner.home.root), "--port", str(port)]
-    settings = ["--preset", runner.preset, "--effort", str(runner.effort)]
+    command = ["aela_dagster.cli", "up", "--home", str(home.root), "--port", str(port)]
+    settings = ["--preset", arguments.preset, "--effort", str(arguments.effort)]
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *command, *settings],
