@@ -10,7 +10,7 @@ MAIN_LOSS = {
     "word_autoencoder": "reconstruction",
     "associator": "loss",
 }
-LEAST_EFFECTIVE_RANK = 2.0  # of image embeddings; a collapsed encoder has 1
+LEAST_EFFECTIVE_RANK = 1.2  # of image embeddings: a collapsed encoder has 1, one of two things 1.4
 LEAST_PROTOTYPES_USED = 0.1  # share that is the nearest of some frame
 RESUMED_SLACK = 1.2  # a resumed training starts low and may end a little higher on new memory
 

@@ -136,6 +136,7 @@ def test_models_of_different_memories_are_joined_on_what_they_share(
     ("check", "metrics", "passes"),
     [
         ("not_collapsed", {"effective_rank": 20.0, "prototypes_used": 0.9}, True),
+        ("not_collapsed", {"effective_rank": 1.4, "prototypes_used": 0.4}, True),  # two things
         ("not_collapsed", {"effective_rank": 1.1, "prototypes_used": 0.9}, False),
         ("not_collapsed", {"effective_rank": 20.0, "prototypes_used": 0.01}, False),
         ("loss_falls", {"first_loss": 4.0, "last_loss": 2.0}, True),
