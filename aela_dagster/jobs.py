@@ -38,8 +38,9 @@ learn = dg.define_asset_job(
 )
 learn_sight = dg.define_asset_job(
     "learn_sight",
-    selection=dg.AssetSelection.assets("memory", "image_encoder"),
-    description="Train the image encoder on everything remembered.",
+    # Embedded here already: hearing, which takes longer, still learns beside it.
+    selection=dg.AssetSelection.assets("memory", "image_encoder", "image_embeddings"),
+    description="Train the image encoder on everything remembered, and embed what it saw.",
     tags={TRAINS_TAG: "image_encoder"},
 )
 learn_hearing = dg.define_asset_job(

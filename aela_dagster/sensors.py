@@ -251,7 +251,7 @@ def learning(
     instance = context.instance
     runs = records.under_way(instance)
     requests, why = _trainings(instance, memory.home, schedule, runs)
-    if not requests and _one_ends(instance, runs):
+    if not requests and _one_ends(instance, memory.home):
         runs = records.under_way(instance)
         requests, why = _trainings(instance, memory.home, schedule, runs)
     return dg.SensorResult(
@@ -283,22 +283,32 @@ def _trainings(
     return requests, {model: standing.why for model, standing in found.items()}
 
 
-def _one_ends(instance: dg.DagsterInstance, runs: list[dg.DagsterRun]) -> bool:
-    """Whether an ingest or a training ends shortly: what waits for it begins at once then, not
-    with the next tick.
+def _one_ends(instance: dg.DagsterInstance, home: Home) -> bool:
+    """Whether an ingest or a training ends shortly, also one that is only about to be asked for:
+    what waits for it begins at once then, not with the next tick.
     """
-    awaited = {
-        run.run_id
-        for run in runs
-        if run.status == dg.DagsterRunStatus.STARTED
-        and (run.job_name in INGESTS or records.trained_in([run]))
-    }
-    end = time.monotonic() + AWAITED_S
-    while awaited and time.monotonic() < end:
+    end, awaited = time.monotonic() + AWAITED_S, _awaited(instance)
+    while time.monotonic() < end and (awaited or _arrives(instance, home)):
         time.sleep(LOOK_S)
-        if awaited - {run.run_id for run in records.under_way(instance)}:
+        now = _awaited(instance)
+        if awaited - now:
             return True
+        awaited = now
     return False
+
+
+def _awaited(instance: dg.DagsterInstance) -> set[str]:
+    """The ingests and trainings under way."""
+    return {
+        run.run_id
+        for run in records.under_way(instance)
+        if run.job_name in INGESTS or records.trained_in([run])
+    }
+
+
+def _arrives(instance: dg.DagsterInstance, home: Home) -> bool:
+    """Whether a video is to be ingested for the first time."""
+    return any(not video.tries.number for video in plan.to_ingest(instance, home))
 
 
 @dg.sensor(

@@ -166,6 +166,29 @@ def test_what_waits_for_a_training_is_asked_for_as_soon_as_that_ends(
     timer.join()
 
 
+def test_what_is_about_to_be_ingested_is_learned_from_as_soon_as_it_is(
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    _remember(home, "pen", "learn", ingested=False)
+    assert "0 frames" in _tick(sight, instance)
+
+    def ingested() -> None:
+        time.sleep(1.0)
+        [request] = _tick(inbox, instance)
+        _run(instance, request, "ingest", STARTED)
+        time.sleep(2.0)
+        _remember(home, "pen", "learn")
+        instance.report_run_failed(records.under_way(instance)[0])
+
+    monkeypatch.setattr(sensors, "AWAITED_S", 60.0)
+    start, thread = time.monotonic(), threading.Thread(target=ingested)
+    thread.start()
+    [asked] = _tick(sight, instance)
+    assert asked.job_name == "learn_sight"
+    assert time.monotonic() - start < 30
+    thread.join()
+
+
 def test_words_and_association_are_asked_for_on_exactly_what_they_build_on(
     home: Home, instance: dg.DagsterInstance
 ):
