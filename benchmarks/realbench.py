@@ -26,6 +26,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,7 @@ def main() -> None:
         console.print(f"{manifest.frames} frames and {manifest.clips} clips to learn from")
         baseline = speech.baselines(train, test, SOUND_SAMPLE)
         rows: dict[str, list[dict[str, float]]] = {}
+        segments: dict[str, list[dict[str, Any]]] = {name: [] for name in arguments.preset}
         for seed in arguments.seeds:
             first = None
             for name in arguments.preset:
@@ -149,6 +151,8 @@ def main() -> None:
                 found |= _signs(home, mimic, settings)
                 found |= _hearing(mimic.speech, train, test, baseline)
                 rows.setdefault(name, []).append(found)
+                tables = _tables(bench, mimic)
+                segments[name] += scores.segments(tables, bench.labels)
                 if first:
                     continue
                 first = mimic
@@ -157,8 +161,9 @@ def main() -> None:
                     side = _sight(home, manifest, other, eyes, settings, seed, cpu_s)
                     beside = join(home, manifest, side, words, _without(settings, other), seed)
                     rows.setdefault(other, []).append(_watch(bench, beside, side, sounds=False))
-                    _write(console, arguments, bench, rows, show=False)
-            _write(console, arguments, bench, rows, show=seed == arguments.seeds[-1])
+                    _write(console, arguments, bench, rows, segments, show=False)
+            last = seed == arguments.seeds[-1]
+            _write(console, arguments, bench, rows, segments, show=last)
 
 
 def _minutes(home: Home, generation: Generation) -> dict[str, float]:
@@ -277,14 +282,17 @@ def join(
 
 def predictions(bench: Bench, mimic: Mimic, *, sounds: bool) -> list[UPath]:
     """The tables of what is said to the test videos, with or without the sounds."""
-    tables = []
-    for video in bench.watched:
-        tables.append(bench.home.predictions(video, mimic.generation.sha))
+    tables = _tables(bench, mimic)
+    for video, table in zip(bench.watched, tables, strict=True):
         if sounds:
             predict(bench.home, video, mimic)
         else:
-            write(look(bench.home, video, mimic)[0], tables[-1])
+            write(look(bench.home, video, mimic)[0], table)
     return tables
+
+
+def _tables(bench: Bench, mimic: Mimic) -> list[UPath]:
+    return [bench.home.predictions(video, mimic.generation.sha) for video in bench.watched]
 
 
 def _watch(bench: Bench, mimic: Mimic, eyes: Sight, *, sounds: bool) -> dict[str, float]:
@@ -366,6 +374,7 @@ def _write(
     arguments: argparse.Namespace,
     bench: Bench,
     rows: dict[str, list[dict[str, float]]],
+    segments: dict[str, list[dict[str, Any]]],
     *,
     show: bool,
 ) -> None:
@@ -374,6 +383,9 @@ def _write(
     for name in arguments.preset:
         lines += [f"## {name} against the bars", "", *_bars(rows[name]), ""]
     lines += ["## Beside its peers", "", *_peers(bench, rows), ""]
+    for name in arguments.preset:
+        title = f"## What {name} makes of each thing, over all seeds, worst first"
+        lines += [title, "", *_of_things(segments[name]), ""]
     for name in arguments.preset:
         lines += [f"## All figures of {name}", "", *_everything(rows[name]), ""]
     text = "\n".join(lines)
@@ -430,6 +442,27 @@ def _peers(bench: Bench, rows: dict[str, list[dict[str, float]]]) -> list[str]:
     for row, figures in rows.items():
         cells = [_median(figures, name) for name in columns]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _of_things(segments: list[dict[str, Any]]) -> list[str]:
+    """How often each thing was named right, met with silence, or called by another's word."""
+    named = {segment["word"]: segment["shown"] for segment in segments if segment["word"]}
+    by_thing: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for segment in segments:
+        by_thing.setdefault((segment["kind"], segment["shown"]), []).append(segment)
+    share = {thing: np.mean([segment["right"] for segment in of]) for thing, of in by_thing.items()}
+    lines = ["| | looks | right | silent | taken for |", "|---|---|---|---|---|"]
+    for kind, thing in sorted(by_thing, key=lambda thing: (thing[0] != "known", share[thing])):
+        of = by_thing[kind, thing]
+        right = sum(segment["right"] for segment in of)
+        silent = sum(segment["said"] is None for segment in of)
+        wrong = Counter(
+            segment["said"] for segment in of if segment["said"] and not segment["right"]
+        )
+        taken = ", ".join(f"{named.get(word, word)} {n}×" for word, n in wrong.most_common())
+        title = thing if kind == "known" else f"{thing} ({kind.replace('_', ' ')})"
+        lines.append(f"| {title} | {len(of)} | {right} | {silent} | {taken} |")
     return lines
 
 

@@ -5,21 +5,25 @@
 HOME is a data folder in which `aela learn`, `aela watch` and the job `evaluate` have run, for
 instance that of `make demo`. Writes ten remembered words as the system says them (FLAC), their
 spectrograms beside those of the clips, what it pictures when it hears them, and distance
-matrices of images, words and predicted words. With labels, prints which word each listener takes
-each sound for.
+matrices and maps of images, words and predicted words. With labels, prints which word each listener
+takes each sound for.
 """
 
 import argparse
+import io
 import json
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
 from aela.evaluation import pictures
 from aela.evaluation.evaluate import evaluate
 from aela.evaluation.listeners import LISTENERS
+from aela.evaluation.moment_map import MappedMoment, map_moments
 from aela.evaluation.score import Labels
+from aela.evaluation.vocabulary import discover
 from aela.evaluation.window import Heard, look_through, place, required_image_decoder
 from aela.memory import store
 from aela.mimicry import generation as generations
@@ -28,7 +32,12 @@ from aela.mimicry.recall import Mimic
 from aela.presets import DEFAULT_PRESET, preset
 from aela.storage import Home, write_bytes
 
+mpl.use("agg")
+from matplotlib import pyplot as plt
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
 SHOWN_PX = 144  # side of an imagined picture
+MAPPED_PX = 22  # height of a picture on the map
 
 
 def main() -> None:
@@ -46,6 +55,7 @@ def main() -> None:
     for sense, distances in found.distances.items():
         picture = pictures.distance_matrix(distances, found.train, f"distances: {sense}")
         write_bytes(out / f"distances_{sense}.png", picture)
+    write_bytes(out / "maps.png", _maps(map_moments(home, found, discover(home, mimic))))
 
     decoder = required_image_decoder(home, mimic)
     heard = look_through(home, mimic, decoder, predicted(home, generation.sha)).heard["remembered"]
@@ -60,6 +70,29 @@ def main() -> None:
     write_bytes(out / "pictured.png", pictures.contact_sheet(tiles, names))
     if arguments.labels:
         _listen(home, Labels(json.loads(arguments.labels.read_text())), heard, sounds)
+
+
+def _maps(moments: list[MappedMoment]) -> bytes:
+    """Each moment's picture where t-SNE puts it, by what is seen, heard and predicted."""
+    figure, axes = plt.subplots(1, 3, figsize=(15, 5.4), layout="constrained")
+    titles = {"image": "what is seen", "word": "what is heard", "predicted": "what it would say"}
+    for axis, (sense, title) in zip(axes, titles.items(), strict=True):
+        axis.set(title=title, xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), xticks=[], yticks=[])
+        for moment in moments:
+            picture = Image.open(io.BytesIO(moment.picture))
+            picture.thumbnail((4 * MAPPED_PX, 2 * MAPPED_PX))
+            colour = "tab:red" if moment.watched else "0.6"
+            frame = {"edgecolor": colour, "boxstyle": "square,pad=0.06"}
+            image = OffsetImage(np.asarray(picture), zoom=0.5)
+            axis.add_artist(AnnotationBbox(image, moment.places[sense], pad=0.06, bboxprops=frame))
+    figure.suptitle("Moments remembered (grey frames) and only watched (red)")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    plt.close(figure)
+    drawn = Image.open(buffer).convert("RGB").quantize(256)
+    buffer = io.BytesIO()
+    drawn.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _code(mimic: Mimic, clip: Heard) -> np.ndarray:

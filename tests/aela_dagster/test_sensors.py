@@ -118,6 +118,21 @@ def _watched(home: Home, video: str, generation: Generation) -> None:
     write_bytes(home.spoken_video(video, generation.sha), b"")
 
 
+def test_ticks_share_an_instance_that_stays_open(home: Home):
+    """Opened anew for each, it would take most of what an idle stack takes."""
+    with dg.instance_for_test() as instance:
+        of = {"resources": {"memory": Memory()}, "repository_name": None}
+        of |= {"last_tick_completion_time": None, "last_run_key": None, "cursor": None}
+        first, second = (dg.SensorEvaluationContext(instance.get_ref(), **of) for _ in range(2))
+        inbox.evaluate_tick(first)
+        video = _remember(home, "cup", "learn", ingested=False)
+        asked = inbox.evaluate_tick(second).run_requests or []
+        assert [request.partition_key for request in asked] == [video]
+        assert first.instance is second.instance is not instance
+        instance.add_run(DagsterRun(job_name="ingest"))
+        assert second.instance.get_runs_count() == 1
+
+
 def test_learning_waits_for_memory_and_for_what_is_being_ingested(
     home: Home, instance: dg.DagsterInstance
 ):
