@@ -40,9 +40,9 @@ from resources.schedule import Schedule
 
 # Seconds between ticks. Dagster looks every five seconds which are due; with a second less, none
 # slips to its next look.
-INBOX_S, LEARNING_S, WATCHING_S, REPORTING_S = 4, 9, 29, 59
-AWAITED_S = 10.0  # that a tick of `learning` waits at most for a run to end
-LOOK_S = 0.5  # between looks at whether it has
+INBOX_S, LEARNING_S, WATCHING_S, REPORTING_S = 4, 14, 29, 59
+AWAITED_S = 13.0  # that a tick waits at most for what it can ask for; ends before a third look
+LOOK_S = 0.5  # between looks at whether it is there
 INGESTS = (ingest.name, ingest_and_watch.name)
 MOST_REQUESTS = 20  # runs asked for in one tick, or videos watched in one run
 MOST_UNDER_WAY = 100  # ingests asked for and not ended; the others wait in the videos folder
@@ -58,7 +58,22 @@ UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp")
 _hashed = PatientHash()
 
 
+def _one_is_dropped(context: dg.SensorEvaluationContext) -> bool:
+    """Whether something is dropped shortly into an inbox that is empty. Looking into a folder costs
+    next to nothing; into one of an object store, it is left to the next tick.
+    """
+    home, end = context.resources.memory.home, time.monotonic() + AWAITED_S
+    if home.root.protocol or _dropped(home)[0]:
+        return False
+    while time.monotonic() < end:
+        time.sleep(LOOK_S)
+        if _dropped(home)[0]:
+            return True
+    return False
+
+
 @sensor(
+    again=_one_is_dropped,
     jobs=[ingest, ingest_and_watch],
     minimum_interval_seconds=INBOX_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
@@ -240,55 +255,9 @@ def _try_to_take_in(
     return None
 
 
-@sensor(
-    jobs=list(TRAINING.values()),
-    minimum_interval_seconds=LEARNING_S,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Trains each model when there is something new for it to learn from. The cursor "
-    "tells how it stands with each.",
-)
-def learning(
-    context: dg.SensorEvaluationContext, memory: Memory, schedule: Schedule
-) -> dg.SensorResult:
-    instance = context.instance
-    runs = records.under_way(instance)
-    requests, why = _trainings(instance, memory.home, schedule, runs)
-    if not requests and _one_ends(instance, memory.home):
-        runs = records.under_way(instance)
-        requests, why = _trainings(instance, memory.home, schedule, runs)
-    return dg.SensorResult(
-        run_requests=requests,
-        skip_reason=None if requests else " ".join(f"{model}: {why[model]}" for model in why),
-        cursor=json.dumps(why, indent=1),
-    )
-
-
-def _trainings(
-    instance: dg.DagsterInstance, home: Home, schedule: Schedule, runs: list[dg.DagsterRun]
-) -> tuple[list[dg.RunRequest], dict[str, str]]:
-    """The trainings that are due now, and of each model why or why not."""
-    found = plan.standings(instance, home, schedule.conditions, time.time(), runs)
-    requests = []
-    for model, standing in found.items():
-        if training := standing.training:
-            manifests.write(home, training.manifest)
-            tags = {
-                TRAINING_TAG: training.key,
-                common.MANIFEST_TAG: training.manifest.sha,
-                **{common.checkpoint_tag(of): sha for of, sha in training.inputs.items()},
-                WHY_TAG: training.why,
-            }
-            run_key = f"{training.key}:{standing.tries.number}"
-            requests.append(
-                dg.RunRequest(job_name=TRAINING[model].name, run_key=run_key, tags=tags)
-            )
-    return requests, {model: standing.why for model, standing in found.items()}
-
-
-def _one_ends(instance: dg.DagsterInstance, home: Home) -> bool:
-    """Whether an ingest or a training ends shortly, also one that is only about to be asked for:
-    what waits for it begins at once then, not with the next tick.
-    """
+def _one_ends(context: dg.SensorEvaluationContext) -> bool:
+    """Whether an ingest or a training ends shortly, also one that is only about to be asked for."""
+    instance, home = context.instance, context.resources.memory.home
     end, awaited = time.monotonic() + AWAITED_S, _awaited(instance)
     while time.monotonic() < end and (awaited or _arrives(instance, home)):
         time.sleep(LOOK_S)
@@ -311,6 +280,42 @@ def _awaited(instance: dg.DagsterInstance) -> set[str]:
 def _arrives(instance: dg.DagsterInstance, home: Home) -> bool:
     """Whether a video is to be ingested for the first time."""
     return any(not video.tries.number for video in plan.to_ingest(instance, home))
+
+
+@sensor(
+    again=_one_ends,
+    jobs=list(TRAINING.values()),
+    minimum_interval_seconds=LEARNING_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Trains each model when there is something new for it to learn from. The cursor "
+    "tells how it stands with each.",
+)
+def learning(
+    context: dg.SensorEvaluationContext, memory: Memory, schedule: Schedule
+) -> dg.SensorResult:
+    home, instance = memory.home, context.instance
+    runs = records.under_way(instance)
+    found = plan.standings(instance, home, schedule.conditions, time.time(), runs)
+    requests = []
+    for model, standing in found.items():
+        if training := standing.training:
+            manifests.write(home, training.manifest)
+            tags = {
+                TRAINING_TAG: training.key,
+                common.MANIFEST_TAG: training.manifest.sha,
+                **{common.checkpoint_tag(of): sha for of, sha in training.inputs.items()},
+                WHY_TAG: training.why,
+            }
+            run_key = f"{training.key}:{standing.tries.number}"
+            requests.append(
+                dg.RunRequest(job_name=TRAINING[model].name, run_key=run_key, tags=tags)
+            )
+    why = {model: standing.why for model, standing in found.items()}
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else " ".join(f"{model}: {why[model]}" for model in why),
+        cursor=json.dumps(why, indent=1),
+    )
 
 
 @sensor(

@@ -1,7 +1,7 @@
-"""Sensors whose ticks share one Dagster instance, so that an idle stack costs little.
+"""Sensors that look again at once, and whose ticks cost little.
 
-Left alone, Dagster opens its instance anew for each tick and reads all its database migrations to
-do so, which takes three times as long as the rest of a tick that finds nothing to do.
+A tick costs Dagster some 70 ms of processor, whatever it finds. So one that has nothing to ask for
+stays a while, as long as there may be something soon, instead of many that look in vain.
 """
 
 from collections.abc import Callable
@@ -9,22 +9,39 @@ from functools import lru_cache
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.instance.ref import InstanceRef
 from dagster_shared.serdes import deserialize_value, serialize_value
 
+Again = Callable[[dg.SensorEvaluationContext], bool]
+"""Waits, for some seconds at most, until a tick may find something to ask for; whether it may."""
+
 
 class Sensor(dg.SensorDefinition):
-    """One that is evaluated with an instance that stays open."""
+    """One whose ticks share an open instance, and that looks again when `again` says so.
 
-    def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
+    Left alone, Dagster opens its instance anew for each tick and reads all its database migrations
+    to do so, which takes three times as long as looking in vain.
+    """
+
+    def __init__(self, tick: Callable[..., Any], again: Again | None, **settings: Any) -> None:
+        super().__init__(tick.__name__, evaluation_fn=tick, **settings)
+        self.again = again
+
+    def evaluate_tick(self, context: dg.SensorEvaluationContext) -> SensorExecutionData:
         if context.instance_ref is not None:
             context._instance = _opened(serialize_value(context.instance_ref))
-        return super().evaluate_tick(context)
+        found = super().evaluate_tick(context)
+        if self.again and not found.run_requests and self.again(context):
+            return super().evaluate_tick(context)
+        return found
 
 
-def sensor(**settings: Any) -> Callable[[Callable[..., Any]], dg.SensorDefinition]:
+def sensor(
+    *, again: Again | None = None, **settings: Any
+) -> Callable[[Callable[..., Any]], dg.SensorDefinition]:
     """As `dagster.sensor`, by the name of the function."""
-    return lambda tick: Sensor(tick.__name__, evaluation_fn=tick, **settings)
+    return lambda tick: Sensor(tick, again, **settings)
 
 
 @lru_cache(maxsize=1)

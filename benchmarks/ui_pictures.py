@@ -24,6 +24,7 @@ from tests.live.pages import free_port
 
 PATIENCE_S = 300.0
 DRAWN_S = 8.0  # until a page has drawn itself
+INTO_VIEW = "document.querySelector('img[src^=\"data:image\"]')?.scrollIntoView({block: 'center'})"
 SCREEN = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
 
 
@@ -33,8 +34,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/ui"))
     given = parser.parse_args()
     watched = store.remembered(Home.at(given.home), role="watch")[-1].video
+    groups = ("senses", "memory", "sight", "hearing", "association", "mimicry", "evaluation")
+    expanded = ",".join(f"aela_dagster.definitions:__repository__:{group}" for group in groups)
     pages = {
-        "graph": "asset-groups",
+        "graph": f"asset-groups?expanded={quote(expanded)}",
         "predictions": f"assets/predictions?view=partitions&partition={quote(watched)}",
         "checkpoint": "assets/image_encoder",
         "learning": "locations/aela_dagster.definitions/sensors/learning",
@@ -49,6 +52,8 @@ def main() -> None:
             tab.call("Emulation.setDeviceMetricsOverride", **SCREEN)
             for name, page in pages.items():
                 tab.call("Page.navigate", url=f"http://127.0.0.1:{port}/{page}")
+                time.sleep(DRAWN_S)
+                tab.evaluate(INTO_VIEW)
                 time.sleep(DRAWN_S)
                 shot = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
                 shot.quantize(64).save(given.out / f"{name}.png", optimize=True)

@@ -32,7 +32,7 @@ from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
 from aela.mimicry.predict import predicted, spoken_over
 from aela.storage import Home, write_bytes, write_json
-from aela_dagster import abandoned, records, sensors
+from aela_dagster import abandoned, records
 from aela_dagster.jobs import JOBS, TRAINING
 from aela_dagster.plan import ADDED_TAG, GENERATION_TAG, TRAINING_TAG
 from aela_dagster.records import MOST_TRIES
@@ -85,7 +85,6 @@ class Life(RuleBasedStateMachine):
         self.done = Counter[tuple[str, ...]]()
         self.patches = [
             mock.patch.object(records, "BACKOFF_S", 0.0),
-            mock.patch.object(sensors, "AWAITED_S", 0.0),
             mock.patch.object(abandoned, "DefaultRunLauncher", object),
         ]
         for patch in self.patches:

@@ -41,11 +41,6 @@ def _home(home: Home) -> Home:
     return home
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sensors, "AWAITED_S", 0.0)
-
-
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed is tried again without waiting."""
@@ -68,6 +63,15 @@ def _tick(sensor: dg.SensorDefinition | str, instance: dg.DagsterInstance) -> An
             return asked or json.loads(result.cursor or "")[model]
         return requests
     return [result]
+
+
+def _tick_of_the_daemon(
+    sensor: dg.SensorDefinition, instance: dg.DagsterInstance
+) -> list[dg.RunRequest]:
+    """What the sensor asks for when it may wait for it."""
+    resources = {"memory": Memory(), "schedule": Schedule(least_frames=1, least_clips=1)}
+    context = dg.build_sensor_context(instance, resources=resources)
+    return list(sensor.evaluate_tick(context).run_requests or [])
 
 
 def _remember(home: Home, name: str, role: videos.Role, *, ingested: bool = True) -> str:
@@ -118,8 +122,9 @@ def _watched(home: Home, video: str, generation: Generation) -> None:
     write_bytes(home.spoken_video(video, generation.sha), b"")
 
 
-def test_ticks_share_an_instance_that_stays_open(home: Home):
-    """Opened anew for each, it would take most of what an idle stack takes."""
+def test_ticks_share_an_instance_that_stays_open(home: Home, monkeypatch: pytest.MonkeyPatch):
+    """Opened anew for each, it would take most of what a tick takes."""
+    monkeypatch.setattr(sensors, "AWAITED_S", 0.0)
     with dg.instance_for_test() as instance:
         of = {"resources": {"memory": Memory()}, "repository_name": None}
         of |= {"last_tick_completion_time": None, "last_run_key": None, "cursor": None}
@@ -175,7 +180,7 @@ def test_what_waits_for_a_training_is_asked_for_as_soon_as_that_ends(
     monkeypatch.setattr(sensors, "AWAITED_S", 60.0)
     start, timer = time.monotonic(), threading.Timer(1.0, end)
     timer.start()
-    [asked] = _tick(words, instance)
+    [asked] = _tick_of_the_daemon(learning, instance)
     assert asked.job_name == TRAINING[words].name
     assert time.monotonic() - start < 30
     timer.join()
@@ -198,10 +203,24 @@ def test_what_is_about_to_be_ingested_is_learned_from_as_soon_as_it_is(
     monkeypatch.setattr(sensors, "AWAITED_S", 60.0)
     start, thread = time.monotonic(), threading.Thread(target=ingested)
     thread.start()
-    [asked] = _tick(sight, instance)
-    assert asked.job_name == "learn_sight"
+    asked = _tick_of_the_daemon(learning, instance)
+    assert [request.job_name for request in asked] == ["learn_sight", "learn_hearing"]
     assert time.monotonic() - start < 30
     thread.join()
+
+
+def test_what_is_dropped_is_taken_in_at_once(
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sensors, "AWAITED_S", 60.0)
+    inboxes = [home.inbox(role) for role in videos.ROLES]
+    timer = threading.Timer(1.0, lambda: write_bytes(inboxes[0] / "cup.mp4", b"cup"))
+    start = time.monotonic()
+    timer.start()
+    [asked] = _tick_of_the_daemon(inbox, instance)
+    assert (asked.partition_key or "").startswith("cup-")
+    assert time.monotonic() - start < 30
+    assert not any(list(folder.iterdir()) for folder in inboxes)
 
 
 def test_words_and_association_are_asked_for_on_exactly_what_they_build_on(
