@@ -35,7 +35,7 @@ def main() -> None:
     given = parser.parse_args()
     watched = store.remembered(Home.at(given.home), role="watch")[-1].video
     groups = ("senses", "memory", "sight", "hearing", "association", "mimicry", "evaluation")
-    expanded = ",".join(f"aela_dagster.definitions:__repository__:{group}" for group in groups)
+    expanded = ",".join(f"global@global:{group}" for group in groups)
     pages = {
         "graph": f"asset-groups?expanded={quote(expanded)}",
         "predictions": f"assets/predictions?view=partitions&partition={quote(watched)}",
