@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -39,6 +40,13 @@ sight, hearing, words, association = TRAINING
 @pytest.fixture(autouse=True)
 def _home(home: Home) -> Home:
     return home
+
+
+@pytest.fixture
+def on_disk() -> Iterator[dg.DagsterInstance]:
+    """An instance that threads may share."""
+    with dg.instance_for_test() as instance:
+        yield instance
 
 
 @pytest.fixture
@@ -122,20 +130,21 @@ def _watched(home: Home, video: str, generation: Generation) -> None:
     write_bytes(home.spoken_video(video, generation.sha), b"")
 
 
-def test_ticks_share_an_instance_that_stays_open(home: Home, monkeypatch: pytest.MonkeyPatch):
+def test_ticks_share_an_instance_that_stays_open(
+    home: Home, on_disk: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
     """Opened anew for each, it would take most of what a tick takes."""
     monkeypatch.setattr(sensors, "AWAITED_S", 0.0)
-    with dg.instance_for_test() as instance:
-        of = {"resources": {"memory": Memory()}, "repository_name": None}
-        of |= {"last_tick_completion_time": None, "last_run_key": None, "cursor": None}
-        first, second = (dg.SensorEvaluationContext(instance.get_ref(), **of) for _ in range(2))
-        inbox.evaluate_tick(first)
-        video = _remember(home, "cup", "learn", ingested=False)
-        asked = inbox.evaluate_tick(second).run_requests or []
-        assert [request.partition_key for request in asked] == [video]
-        assert first.instance is second.instance is not instance
-        instance.add_run(DagsterRun(job_name="ingest"))
-        assert second.instance.get_runs_count() == 1
+    of = {"resources": {"memory": Memory()}, "repository_name": None}
+    of |= {"last_tick_completion_time": None, "last_run_key": None, "cursor": None}
+    first, second = (dg.SensorEvaluationContext(on_disk.get_ref(), **of) for _ in range(2))
+    inbox.evaluate_tick(first)
+    video = _remember(home, "cup", "learn", ingested=False)
+    asked = inbox.evaluate_tick(second).run_requests or []
+    assert [request.partition_key for request in asked] == [video]
+    assert first.instance is second.instance is not on_disk
+    on_disk.add_run(DagsterRun(job_name="ingest"))
+    assert second.instance.get_runs_count() == 1
 
 
 def test_learning_waits_for_memory_and_for_what_is_being_ingested(
@@ -164,46 +173,46 @@ def test_what_is_new_is_learned_and_what_is_learned_is_not_learned_again(
 
 
 def test_what_waits_for_a_training_is_asked_for_as_soon_as_that_ends(
-    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    home: Home, on_disk: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
     _remember(home, "cup", "learn")
-    [request] = _tick(hearing, instance)
+    [request] = _tick(hearing, on_disk)
     _train(home, sight)
     request.tags.update(TRAINING[hearing].tags)
-    _run(instance, request, TRAINING[hearing].name, STARTED)
-    assert "first mel_autoencoder" in _tick(words, instance)
+    _run(on_disk, request, TRAINING[hearing].name, STARTED)
+    assert "first mel_autoencoder" in _tick(words, on_disk)
 
     def end() -> None:
         _train(home, hearing)
-        instance.report_run_failed(records.under_way(instance)[0])
+        on_disk.report_run_failed(records.under_way(on_disk)[0])
 
     monkeypatch.setattr(sensors, "AWAITED_S", 60.0)
     start, timer = time.monotonic(), threading.Timer(1.0, end)
     timer.start()
-    [asked] = _tick_of_the_daemon(learning, instance)
+    [asked] = _tick_of_the_daemon(learning, on_disk)
     assert asked.job_name == TRAINING[words].name
     assert time.monotonic() - start < 30
     timer.join()
 
 
 def test_what_is_about_to_be_ingested_is_learned_from_as_soon_as_it_is(
-    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    home: Home, on_disk: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
     _remember(home, "pen", "learn", ingested=False)
-    assert "0 frames" in _tick(sight, instance)
+    assert "0 frames" in _tick(sight, on_disk)
 
     def ingested() -> None:
         time.sleep(1.0)
-        [request] = _tick(inbox, instance)
-        _run(instance, request, "ingest", STARTED)
+        [request] = _tick(inbox, on_disk)
+        _run(on_disk, request, "ingest", STARTED)
         time.sleep(2.0)
         _remember(home, "pen", "learn")
-        instance.report_run_failed(records.under_way(instance)[0])
+        on_disk.report_run_failed(records.under_way(on_disk)[0])
 
     monkeypatch.setattr(sensors, "AWAITED_S", 60.0)
     start, thread = time.monotonic(), threading.Thread(target=ingested)
     thread.start()
-    asked = _tick_of_the_daemon(learning, instance)
+    asked = _tick_of_the_daemon(learning, on_disk)
     assert [request.job_name for request in asked] == ["learn_sight", "learn_hearing"]
     assert time.monotonic() - start < 30
     thread.join()
