@@ -2,8 +2,8 @@
 
 `PYTHONPATH=. python benchmarks/ui_pictures.py HOME [--out docs/ui]`
 
-HOME holds watched videos and has been learned from. Use a copy: what is opened is all of `aela up`,
-which learns what is not learned yet. Needs Chromium.
+HOME is one that has learned. Use a copy: all of `aela up` is opened, which learns what was not yet.
+Needs Chromium.
 """
 
 import argparse
@@ -13,18 +13,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.parse import quote
 
 from PIL import Image
 
-from aela.memory import store
-from aela.storage import Home
 from tests.browser import Browser
 from tests.live.pages import free_port
 
 PATIENCE_S = 300.0
 DRAWN_S = 8.0  # until a page has drawn itself
-INTO_VIEW = "document.querySelector('img[src^=\"data:image\"]')?.scrollIntoView({block: 'center'})"
 SCREEN = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
 
 
@@ -33,12 +29,7 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("--out", type=Path, default=Path("docs/ui"))
     given = parser.parse_args()
-    watched = store.remembered(Home.at(given.home), role="watch")[-1].video
-    groups = ("senses", "memory", "sight", "hearing", "association", "mimicry", "evaluation")
-    expanded = ",".join(f"global@global:{group}" for group in groups)
     pages = {
-        "graph": f"asset-groups?expanded={quote(expanded)}",
-        "predictions": f"assets/predictions?view=partitions&partition={quote(watched)}",
         "checkpoint": "assets/image_encoder",
         "learning": "locations/aela_dagster.definitions/sensors/learning",
     }
@@ -52,8 +43,6 @@ def main() -> None:
             tab.call("Emulation.setDeviceMetricsOverride", **SCREEN)
             for name, page in pages.items():
                 tab.call("Page.navigate", url=f"http://127.0.0.1:{port}/{page}")
-                time.sleep(DRAWN_S)
-                tab.evaluate(INTO_VIEW)
                 time.sleep(DRAWN_S)
                 shot = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
                 shot.quantize(64).save(given.out / f"{name}.png", optimize=True)
