@@ -11,11 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
 
-from tests.browser import Browser
+from tests.browser import Browser, Tab
 from tests.live.pages import free_port
 
 PATIENCE_S = 600.0
@@ -30,26 +32,38 @@ def main() -> None:
     parser.add_argument("video", type=Path)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/live.png"))
     given = parser.parse_args()
+    live = ("live", "--no-learn", "--home", given.home, "--source", given.video)
+    with opened(*live) as (tab, _):
+        tab.click("#voice-on")
+        tab.press("l")
+        tab.wait("document.querySelector('#strip img')", PATIENCE_S)
+        time.sleep(BEFORE_S)
+        tab.wait("document.querySelector('#saying').checkVisibility()", PATIENCE_S)
+        time.sleep(INTO_THE_WORD_S)
+        save(tab, given.out, colours=256)
+
+
+@contextmanager
+def opened(*command: str | Path) -> Iterator[tuple[Tab, str]]:
+    """A tab on the page that an `aela` command serves, and its address; both end afterwards."""
     port = free_port()
-    command = [sys.executable, "-m", "aela_dagster.cli", "live", "--no-learn"]
-    server = subprocess.Popen(
-        [*command, "--port", str(port), "--home", given.home, "--source", given.video]
-    )
+    aela = [sys.executable, "-m", "aela_dagster.cli", *command, "--port", str(port)]
+    server = subprocess.Popen(aela)
     try:
         with Browser() as browser:
-            tab = browser.open_when_served(f"http://127.0.0.1:{port}/", PATIENCE_S)
+            address = f"http://127.0.0.1:{port}/"
+            tab = browser.open_when_served(address, PATIENCE_S)
             tab.call("Emulation.setDeviceMetricsOverride", **SCREEN)
-            tab.click("#voice-on")
-            tab.press("l")
-            tab.wait("document.querySelector('#strip img')", PATIENCE_S)
-            time.sleep(BEFORE_S)
-            tab.wait("document.querySelector('#saying').checkVisibility()", PATIENCE_S)
-            time.sleep(INTO_THE_WORD_S)
-            shot = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
-        shot.quantize(256).save(given.out, optimize=True)
+            yield tab, address
     finally:
         server.send_signal(signal.SIGINT)
         server.wait()
+
+
+def save(tab: Tab, file: Path, colours: int) -> None:
+    """What a tab shows, as a PNG with so many colours."""
+    shot = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
+    shot.quantize(colours).save(file, optimize=True)
 
 
 if __name__ == "__main__":

@@ -145,14 +145,13 @@ def main() -> None:
                 eyes, cpu_s = learn_to_see(home, manifest, settings, seed)
                 words = learn_to_hear(home, manifest, settings, seed)
                 mimic = join(home, manifest, eyes, words, settings, seed)
-                found = _watch(bench, mimic, eyes, sounds=True)
+                found, said = _watch(bench, mimic, eyes, sounds=True)
                 seconds = time.monotonic() - start + capturing_s
                 found |= {"minutes of learning": seconds / 60}
                 found |= _signs(home, mimic, settings)
                 found |= _hearing(mimic.speech, train, test, baseline)
                 rows.setdefault(name, []).append(found)
-                tables = _tables(bench, mimic)
-                segments[name] += scores.segments(tables, bench.labels)
+                segments[name] += said
                 if first:
                     continue
                 first = mimic
@@ -160,7 +159,8 @@ def main() -> None:
                     console.print(f"seed {seed}: {other}")
                     side = _sight(home, manifest, other, eyes, settings, seed, cpu_s)
                     beside = join(home, manifest, side, words, _without(settings, other), seed)
-                    rows.setdefault(other, []).append(_watch(bench, beside, side, sounds=False))
+                    found, _ = _watch(bench, beside, side, sounds=False)
+                    rows.setdefault(other, []).append(found)
                     _write(console, arguments, bench, rows, segments, show=False)
             last = seed == arguments.seeds[-1]
             _write(console, arguments, bench, rows, segments, show=last)
@@ -282,21 +282,20 @@ def join(
 
 def predictions(bench: Bench, mimic: Mimic, *, sounds: bool) -> list[UPath]:
     """The tables of what is said to the test videos, with or without the sounds."""
-    tables = _tables(bench, mimic)
-    for video, table in zip(bench.watched, tables, strict=True):
+    tables = []
+    for video in bench.watched:
+        tables.append(bench.home.predictions(video, mimic.generation.sha))
         if sounds:
             predict(bench.home, video, mimic)
         else:
-            write(look(bench.home, video, mimic)[0], table)
+            write(look(bench.home, video, mimic)[0], tables[-1])
     return tables
 
 
-def _tables(bench: Bench, mimic: Mimic) -> list[UPath]:
-    return [bench.home.predictions(video, mimic.generation.sha) for video in bench.watched]
-
-
-def _watch(bench: Bench, mimic: Mimic, eyes: Sight, *, sounds: bool) -> dict[str, float]:
-    """What is said to the test videos, and how much of it is right."""
+def _watch(
+    bench: Bench, mimic: Mimic, eyes: Sight, *, sounds: bool
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """How much of what is said to the test videos is right, and what is said to each segment."""
     home = bench.home
     tables = predictions(bench, mimic, sounds=sounds)
     scored = scores.score(tables, bench.labels, home if sounds else None)
@@ -304,8 +303,9 @@ def _watch(bench: Bench, mimic: Mimic, eyes: Sight, *, sounds: bool) -> dict[str
         bench.watched, *recognise(home, mimic, bench.watched), bench.labels
     )
     remembered = scored["remembered"]
+    said = scores.segments(tables, bench.labels)
     found = {
-        **_by_group(bench, scores.segments(tables, bench.labels)),
+        **_by_group(bench, said),
         "segments right, never silent": remembered["word_accuracy_forced"]["all"],
         "frames right, never silent": remembered["frame_accuracy_forced"]["all"],
         "precision": remembered["precision"],
@@ -324,7 +324,7 @@ def _watch(bench: Bench, mimic: Mimic, eyes: Sight, *, sounds: bool) -> dict[str
         found["recalled words that survive, second listener"] = second["survival"]
     nearest = vision.score(home, bench.known(), eyes.embed)
     found |= {f"k-NN, {name}": value for name, value in nearest.items() if ": " in name}
-    return {name: float(value) for name, value in found.items() if value is not None}
+    return {name: float(value) for name, value in found.items() if value is not None}, said
 
 
 def _by_group(bench: Bench, rows: list[dict[str, Any]]) -> dict[str, float]:

@@ -7,21 +7,12 @@ Needs Chromium.
 """
 
 import argparse
-import io
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-from PIL import Image
+from live_picture import opened, save
 
-from tests.browser import Browser
-from tests.live.pages import free_port
-
-PATIENCE_S = 300.0
 DRAWN_S = 8.0  # until a page has drawn itself
-SCREEN = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
 
 
 def main() -> None:
@@ -34,21 +25,11 @@ def main() -> None:
         "learning": "locations/aela_dagster.definitions/sensors/learning",
     }
     given.out.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    command = [sys.executable, "-m", "aela_dagster.cli", "up", "--home", given.home]
-    server = subprocess.Popen([*command, "--port", str(port)])
-    try:
-        with Browser() as browser:
-            tab = browser.open_when_served(f"http://127.0.0.1:{port}/", PATIENCE_S)
-            tab.call("Emulation.setDeviceMetricsOverride", **SCREEN)
-            for name, page in pages.items():
-                tab.call("Page.navigate", url=f"http://127.0.0.1:{port}/{page}")
-                time.sleep(DRAWN_S)
-                shot = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
-                shot.quantize(64).save(given.out / f"{name}.png", optimize=True)
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait()
+    with opened("up", "--home", given.home) as (tab, address):
+        for name, page in pages.items():
+            tab.call("Page.navigate", url=address + page)
+            time.sleep(DRAWN_S)
+            save(tab, given.out / f"{name}.png", colours=64)
 
 
 if __name__ == "__main__":
