@@ -11,6 +11,7 @@ from aela.learning.checkpoints import UnknownCheckpoint
 from aela.memory.manifest import ChangedMemory, EmptyMemory, UnknownManifest
 from aela.memory.videos import UnknownVideo
 from aela.mimicry.generation import UnknownGeneration
+from aela.ranges import WrongSetting
 from aela.storage import DiskFull
 
 videos = dg.DynamicPartitionsDefinition(name="videos")
@@ -28,6 +29,7 @@ PLAIN_ERRORS = (
     UnknownGeneration,
     UnknownManifest,
     UnknownVideo,
+    WrongSetting,
 )
 
 

@@ -118,8 +118,8 @@ class Compute(dg.ConfigurableResource):
                 invocation = client.run(context=context, command=command, extras=extras)
         except DagsterPipesExecutionError as error:
             raise dg.Failure(
-                f"The {model} trainer was ended from outside or ran out of memory; its last lines "
-                "are in the run's stderr. Free memory or train on a smaller preset, then try "
+                f"The {model} trainer was ended from outside, perhaps as memory ran out; its last "
+                "lines are in the run's stderr. Free memory or train on a smaller preset, then try "
                 "again: with equal settings it goes on where it was."
             ) from error
         for message in invocation.get_custom_messages():

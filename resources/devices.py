@@ -1,10 +1,12 @@
 """Which device a model trains or runs on."""
 
+from aela.ranges import WrongSetting
+
 LANES = {"image_encoder": 0, "mel_autoencoder": 1, "associator": 2, "word_autoencoder": 3}
 """Which CUDA device each model trains on, of as many as there are: sight apart from hearing."""
 
 
-class UnknownDevice(ValueError):
+class UnknownDevice(WrongSetting):
     """There is no such device here; the message says what to do."""
 
 

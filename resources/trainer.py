@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 
 from dagster_pipes import PipesContext, open_dagster_pipes
@@ -24,8 +25,9 @@ from aela.memory.forget import marked
 from aela.memory.manifest import EmptyMemory
 from aela.mimicry import generation as generations
 from aela.presets import preset
+from aela.ranges import WrongSetting
 from aela.storage import DiskFull, Home
-from resources.devices import UnknownDevice, torch_device
+from resources.devices import torch_device
 
 TRAINED = "trained"  # key of the message that tells the checkpoint's hash
 FAILED = "failed"  # key of the message that says in one sentence why a training stopped
@@ -48,17 +50,22 @@ def main() -> None:
             manifests.UnknownManifest,
             checkpoints.UnknownCheckpoint,
             FloatingPointError,
-            UnknownDevice,
+            WrongSetting,
         ) as error:
             pipes.report_custom_message({FAILED: str(error)})
-        except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
-                raise
+        except Exception as error:
             model, device = pipes.extras["model"], pipes.extras["device"]
-            sentence = (
-                f"The {model} trainer ran out of memory on {device}; free memory and try again, so "
-                "that it goes on where it was, or train on a smaller preset."
-            )
+            if _out_of_memory(error):
+                sentence = (
+                    f"The {model} trainer ran out of memory on {device}; free memory and try "
+                    "again, so that it goes on where it was, or train on a smaller preset."
+                )
+            else:
+                traceback.print_exc()
+                sentence = (
+                    f"The {model} trainer stopped with an error ({type(error).__name__}: {error}); "
+                    "where, is told at the end of the run's stderr."
+                )
             pipes.report_custom_message({FAILED: sentence})
 
 

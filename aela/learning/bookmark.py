@@ -24,6 +24,7 @@ from upath import UPath
 
 from aela.learning import checkpoints
 from aela.learning.checkpoints import Card
+from aela.ranges import WrongSetting
 from aela.storage import Home, canonical_json, sha256, write_bytes
 
 SAVE_EVERY = "AELA_SAVE_EVERY_S"  # environment variable: another time than SAVE_EVERY_S
@@ -173,7 +174,7 @@ def _every_s() -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise ValueError(f"{SAVE_EVERY} must be a number of seconds, 0 or more, not {text!r}.")
+        raise WrongSetting(f"{SAVE_EVERY} must be a number of seconds, 0 or more, not {text!r}.")
     return seconds
 
 

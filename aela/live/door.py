@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 COOKIE = "aela"
+HTTP_PORT = 80
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,6 @@ def _parts(address: str) -> tuple[str | None, int | None]:
     """Name and port of an address; nothing of what is none."""
     try:
         parts = urlsplit(address)
-        return parts.hostname, parts.port
+        return parts.hostname, parts.port or HTTP_PORT  # which browsers leave out
     except ValueError:
         return None, None

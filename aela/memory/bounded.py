@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
+from aela.ranges import WrongSetting
 from aela.storage import sha256
 
 MOST_FRAMES = "AELA_MOST_FRAMES"  # environment variable: frames that are kept at most
@@ -34,7 +35,7 @@ def bounds() -> tuple[float, float]:
     """Frames and clips that are kept at most; infinite without a bound.
 
     Raises:
-        ValueError: an environment variable holds no number above 0.
+        WrongSetting: an environment variable holds no number above 0.
     """
     return _number(MOST_FRAMES), _number(MOST_CLIPS)
 
@@ -46,7 +47,7 @@ def _number(variable: str) -> float:
     except ValueError:
         number = 0.0
     if not number > 0:
-        raise ValueError(f"{variable} must be a number above 0, not {text!r}.")
+        raise WrongSetting(f"{variable} must be a number above 0, not {text!r}.")
     return number
 
 

@@ -7,6 +7,7 @@ or damaged is made again, so the folder can be deleted at any time, also during 
 not used for longest goes when the cache grows too large.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from aela.ranges import WrongSetting
 from aela.storage import Home, canonical_json, sha256
 
 FOLDER = "AELA_CACHE"  # environment variable: another folder than the home's
@@ -50,7 +52,7 @@ class Wanted:
 
 
 class Cache:
-    """Raises ValueError when `most_bytes` is too small for what is wanted at once."""
+    """Raises WrongSetting when `most_bytes` is too small for what is wanted at once."""
 
     def __init__(self, folder: Path, most_bytes: int) -> None:
         self.folder, self.most_bytes = folder, most_bytes
@@ -60,7 +62,7 @@ class Cache:
         """The cache in `$AELA_CACHE`, else in the home if that is local, else in the user's own.
 
         Raises:
-            ValueError: `$AELA_CACHE_GB` is no number above 0.
+            WrongSetting: `$AELA_CACHE_GB` is no number above 0.
         """
         text = os.environ.get(SIZE) or str(MOST_GB)
         try:
@@ -68,7 +70,7 @@ class Cache:
         except ValueError:
             most_gb = 0.0
         if not 0 < most_gb < float("inf"):
-            raise ValueError(f"{SIZE} must be a number of gigabytes above 0, not {text!r}.")
+            raise WrongSetting(f"{SIZE} must be a number of gigabytes above 0, not {text!r}.")
         if folder := os.environ.get(FOLDER):
             return cls(Path(folder), int(most_gb * 1e9))
         if not home.root.protocol:
@@ -80,13 +82,14 @@ class Cache:
         """All wanted rows as one array [n, *shape], those not cached yet made now.
 
         Raises:
-            ValueError: the cache is too small to hold them.
+            WrongSetting: the cache is too small to hold them.
         """
         self._make_room(wanted, shape)
         for one in wanted:
             path = self.path(one)
             if self._sound(path):
-                os.utime(path)
+                with contextlib.suppress(FileNotFoundError):  # It is made when its rows are read.
+                    os.utime(path)
             else:
                 self.make(one, shape)
         return Rows(self, wanted, shape)
@@ -113,6 +116,10 @@ class Cache:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+    def holds(self, content: str) -> bool:
+        """Whether anything is there that was made of one video."""
+        return (self.folder / content).exists()
 
     def forget(self, content: str) -> None:
         """Delete all that was made of one video."""
@@ -146,11 +153,14 @@ class Cache:
         around, row = HEADER_BYTES + CHECKSUM_BYTES, int(np.prod(shape))
         needed = {self.path(one): around + row * len(one.rows) for one in wanted}
         if sum(needed.values()) > self.most_bytes:
-            raise ValueError(
+            raise WrongSetting(
                 f"The pictures to look at take {sum(needed.values()) / 1e9:.3g} GB and the cache "
                 f"may hold {self.most_bytes / 1e9:.3g} GB; set {SIZE} higher."
             )
-        there = {path: path.stat() for path in self.folder.glob("*/*")}
+        there: dict[Path, os.stat_result] = {}
+        for path in self.folder.glob("*/*"):
+            with contextlib.suppress(FileNotFoundError):  # Others make room and rename, too.
+                there[path] = path.stat()
         room = self.most_bytes - sum(stat.st_size for stat in there.values())
         room -= sum(size for path, size in needed.items() if path not in there)
         for path in sorted(there, key=lambda path: (path in needed, there[path].st_mtime)):

@@ -69,6 +69,12 @@ def test_only_who_asks_by_its_own_name_is_answered(
             assert found.text.count(".") == 1 and "aela live" in found.text
 
 
+def test_on_the_port_that_browsers_leave_out_it_is_called_by_its_name_alone():
+    door = Door.at("127.0.0.1", 80)
+    assert door.is_own("http://localhost", "localhost")
+    assert not door.is_called("evil.example") and not door.is_called("localhost:8080")
+
+
 @pytest.mark.parametrize("origin", ["http://evil.example", "https://127.0.0.1:PORT", "null", None])
 def test_another_page_opens_no_socket(home: Home, origin: str | None):
     with served(home) as (session, door):

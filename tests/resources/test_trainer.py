@@ -99,6 +99,7 @@ def test_a_killed_trainer_is_one_failed_step_and_goes_on_when_tried_again(
         ("bytearray(1 << 60)", f"The {MODEL} trainer ran out of memory on cpu; free memory"),
         ("torch.empty(1 << 60)", f"The {MODEL} trainer ran out of memory on cpu; free memory"),
         ("stop(DiskFull('The disk is full.'))", "The disk is full."),
+        ("stop(KeyError('odd'))", f"The {MODEL} trainer stopped with an error (KeyError: 'odd')"),
     ],
 )
 def test_what_stops_a_trainer_is_said_in_one_sentence(
@@ -123,3 +124,13 @@ def test_what_stops_a_trainer_is_said_in_one_sentence(
     )
     run_as(monkeypatch, tmp_path, f"exec $PYTHON {faulty}\n")
     assert failure(train(instance)).startswith(says)
+
+
+def test_a_wrong_setting_is_what_a_failed_training_says(
+    life: Life, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    for number in range(4):
+        life.remember(f"thing{number}", "learn")
+    manifests.set_current(life.home, manifests.take(life.home))
+    monkeypatch.setenv("AELA_CACHE_GB", "0.0000001")
+    assert failure(train(instance)).endswith("set AELA_CACHE_GB higher.")
