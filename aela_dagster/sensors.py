@@ -32,7 +32,7 @@ from aela_dagster.abandoned import end_abandoned
 from aela_dagster.jobs import TRAINING, evaluate, ingest, ingest_and_watch
 from aela_dagster.plan import ADDED_TAG, GENERATION_TAG, TRAINING_TAG, ToIngest
 from aela_dagster.records import MOST_TRIES, VIDEOS_TAG
-from aela_dagster.ticks import sensor
+from aela_dagster.ticks import looks, sensor
 from aela_dagster.watch import look, watch
 from assets import common
 from resources.memory import Memory
@@ -41,8 +41,6 @@ from resources.schedule import Schedule
 # Seconds between ticks. Dagster looks every five seconds which are due; with a second less, none
 # slips to its next look.
 INBOX_S, LEARNING_S, WATCHING_S, REPORTING_S = 4, 14, 29, 59
-AWAITED_S = 13.0  # that a tick waits at most for what it can ask for; ends before a third look
-LOOK_S = 0.5  # between looks at whether it is there
 INGESTS = (ingest.name, ingest_and_watch.name)
 MOST_REQUESTS = 20  # runs asked for in one tick, or videos watched in one run
 MOST_UNDER_WAY = 100  # ingests asked for and not ended; the others wait in the videos folder
@@ -62,14 +60,10 @@ def _one_is_dropped(context: dg.SensorEvaluationContext) -> bool:
     """Whether something is dropped shortly into an inbox that is empty. Looking into a folder costs
     next to nothing; into one of an object store, it is left to the next tick.
     """
-    home, end = context.resources.memory.home, time.monotonic() + AWAITED_S
+    home = context.resources.memory.home
     if home.root.protocol or _dropped(home)[0]:
         return False
-    while time.monotonic() < end:
-        time.sleep(LOOK_S)
-        if _dropped(home)[0]:
-            return True
-    return False
+    return any(_dropped(home)[0] for _ in looks())
 
 
 @sensor(
@@ -257,14 +251,13 @@ def _try_to_take_in(
 
 def _one_ends(context: dg.SensorEvaluationContext) -> bool:
     """Whether an ingest or a training ends shortly, also one that is only about to be asked for."""
-    instance, home = context.instance, context.resources.memory.home
-    end, awaited = time.monotonic() + AWAITED_S, _awaited(instance)
-    while time.monotonic() < end and (awaited or _arrives(instance, home)):
-        time.sleep(LOOK_S)
-        now = _awaited(instance)
-        if awaited - now:
+    instance, awaited = context.instance, _awaited(context.instance)
+    if not (awaited or _arrives(instance, context.resources.memory.home)):
+        return False
+    for _ in looks():
+        before, awaited = awaited, _awaited(instance)
+        if before - awaited:
             return True
-        awaited = now
     return False
 
 
@@ -278,8 +271,9 @@ def _awaited(instance: dg.DagsterInstance) -> set[str]:
 
 
 def _arrives(instance: dg.DagsterInstance, home: Home) -> bool:
-    """Whether a video is to be ingested for the first time."""
-    return any(not video.tries.number for video in plan.to_ingest(instance, home))
+    """Whether an ingest is about to be asked for: a video is there that was never tried."""
+    untried = (video for video in plan.to_ingest(instance, home) if not video.tries.number)
+    return not _full(home) and any(untried)
 
 
 @sensor(
@@ -368,7 +362,7 @@ def reporting(
     if generation is None:
         return dg.SkipReason("Nothing is learned yet.")
     done = predicted(home, generation.sha)
-    metrics = home.evaluation(generation.sha) / "metrics.json"
+    metrics = home.metrics(generation.sha)
     if metrics.exists() and read_json(metrics)["predicted"] == done:
         return dg.SkipReason("The report of the current generation is up to date.")
     runs = records.under_way(instance)

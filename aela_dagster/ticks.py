@@ -4,7 +4,9 @@ A tick costs Dagster some 70 ms of processor, whatever it finds. So one that has
 stays a while, as long as there may be something soon, instead of many that look in vain.
 """
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +14,9 @@ import dagster as dg
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.instance.ref import InstanceRef
 from dagster_shared.serdes import deserialize_value, serialize_value
+
+AWAITED_S = 13.0  # that a tick waits at most for what it can ask for
+LOOK_S = 0.5  # between looks at whether it is there
 
 Again = Callable[[dg.SensorEvaluationContext], bool]
 """Waits, for some seconds at most, until a tick may find something to ask for; whether it may."""
@@ -42,6 +47,14 @@ def sensor(
 ) -> Callable[[Callable[..., Any]], dg.SensorDefinition]:
     """As `dagster.sensor`, by the name of the function."""
     return lambda tick: Sensor(tick, again, **settings)
+
+
+def looks() -> Iterator[None]:
+    """Yields whenever a tick that waits is to look again; no longer once the process is to end."""
+    end = time.monotonic() + AWAITED_S
+    while time.monotonic() < end and threading.main_thread().is_alive():
+        time.sleep(LOOK_S)
+        yield
 
 
 @lru_cache(maxsize=1)

@@ -461,7 +461,7 @@ def _of_things(segments: list[dict[str, Any]]) -> list[str]:
             segment["said"] for segment in of if segment["said"] and not segment["right"]
         )
         taken = ", ".join(f"{named.get(word, word)} {n}×" for word, n in wrong.most_common())
-        title = thing if kind == "known" else f"{thing} ({kind.replace('_', ' ')})"
+        title = thing if kind in ("known", thing) else f"{thing} ({kind.replace('_', ' ')})"
         lines.append(f"| {title} | {len(of)} | {right} | {silent} | {taken} |")
     return lines
 

@@ -25,7 +25,7 @@ from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
 from aela.mimicry.predict import write
 from aela.storage import Home, read_json, write_bytes, write_json
-from aela_dagster import records, sensors
+from aela_dagster import records, ticks
 from aela_dagster.jobs import TRAINING
 from aela_dagster.records import MOST_TRIES
 from aela_dagster.sensors import MOST_REQUESTS, inbox, learning, reporting, watching
@@ -134,7 +134,7 @@ def test_ticks_share_an_instance_that_stays_open(
     home: Home, on_disk: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
     """Opened anew for each, it would take most of what a tick takes."""
-    monkeypatch.setattr(sensors, "AWAITED_S", 0.0)
+    monkeypatch.setattr(ticks, "AWAITED_S", 0.0)
     of = {"resources": {"memory": Memory()}, "repository_name": None}
     of |= {"last_tick_completion_time": None, "last_run_key": None, "cursor": None}
     first, second = (dg.SensorEvaluationContext(on_disk.get_ref(), **of) for _ in range(2))
@@ -186,7 +186,7 @@ def test_what_waits_for_a_training_is_asked_for_as_soon_as_that_ends(
         _train(home, hearing)
         on_disk.report_run_failed(records.under_way(on_disk)[0])
 
-    monkeypatch.setattr(sensors, "AWAITED_S", 60.0)
+    monkeypatch.setattr(ticks, "AWAITED_S", 60.0)
     start, timer = time.monotonic(), threading.Timer(1.0, end)
     timer.start()
     [asked] = _tick_of_the_daemon(learning, on_disk)
@@ -209,7 +209,7 @@ def test_what_is_about_to_be_ingested_is_learned_from_as_soon_as_it_is(
         _remember(home, "pen", "learn")
         on_disk.report_run_failed(records.under_way(on_disk)[0])
 
-    monkeypatch.setattr(sensors, "AWAITED_S", 60.0)
+    monkeypatch.setattr(ticks, "AWAITED_S", 60.0)
     start, thread = time.monotonic(), threading.Thread(target=ingested)
     thread.start()
     asked = _tick_of_the_daemon(learning, on_disk)
@@ -221,7 +221,7 @@ def test_what_is_about_to_be_ingested_is_learned_from_as_soon_as_it_is(
 def test_what_is_dropped_is_taken_in_at_once(
     home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(sensors, "AWAITED_S", 60.0)
+    monkeypatch.setattr(ticks, "AWAITED_S", 60.0)
     inboxes = [home.inbox(role) for role in videos.ROLES]
     timer = threading.Timer(1.0, lambda: write_bytes(inboxes[0] / "cup.mp4", b"cup"))
     start = time.monotonic()
