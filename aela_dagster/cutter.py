@@ -1,6 +1,5 @@
 """Leaves moments that were forgotten out of minutes that were written already."""
 
-import queue
 import threading
 from collections.abc import Callable
 
@@ -8,16 +7,25 @@ from aela.live.memory import Span
 from aela_dagster import recording
 from aela_dagster.runs import Runner
 
-MOST_WRITING_S = 60.0  # until a minute that is over is written
+Asked = tuple[int, list[Span]]
 
 
 class Cutter:
-    """A thread that leaves moments out of minutes that were written already."""
+    """A thread that leaves moments out of minutes once these are written, however long that takes.
+
+    Attributes:
+        keys: of the minutes in memory, by number.
+        newest: number of the last one that was written; they are written in order.
+        pending: what is still to be left out: spans in seconds from the start of a minute, and the
+            number of that.
+    """
 
     def __init__(self, runner: Runner, tell: Callable[[str], None]) -> None:
         self.runner, self.tell = runner, tell
-        self.keys: dict[int, str] = {}  # of minutes, by number
-        self.asked: queue.Queue[tuple[int, list[Span]] | None] = queue.Queue()
+        self.keys: dict[int, str] = {}
+        self.newest = -1
+        self.pending: list[Asked] = []
+        self.stopping = False
         self.changed = threading.Condition()
         self.thread = threading.Thread(target=self._run, name="cutter", daemon=True)
 
@@ -25,43 +33,60 @@ class Cutter:
         self.thread.start()
 
     def stop(self) -> None:
-        """End once all that was asked for is done."""
-        self.asked.put(None)
+        """End once all is left out of what is written by now."""
+        with self.changed:
+            self.stopping = True
+            self.changed.notify()
         self.thread.join()
+
+    def finish(self) -> None:
+        """After the stop, and once nothing more is written: the rest."""
+        while asked := self._due():
+            self._cut(*asked)
 
     def written(self, video: str) -> None:
         """A minute is in memory under this key."""
         with self.changed:
-            self.keys[recording.minute_number(video)] = video
+            self.newest = recording.minute_number(video)
+            self.keys[self.newest] = video
             self.changed.notify()
 
     def ask(self, minutes: dict[int, list[Span]]) -> None:
         """Leave spans, in seconds from the start of each minute, out of minutes by number."""
-        for asked in minutes.items():
-            self.asked.put(asked)
+        with self.changed:
+            self.pending += minutes.items()
+            self.changed.notify()
 
     def _run(self) -> None:
-        while (asked := self.asked.get()) is not None:
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda: self.stopping or self._due())
+                asked = self._due()
+            if asked is None:
+                return
             self._cut(*asked)
+
+    def _due(self) -> Asked | None:
+        return next((asked for asked in self.pending if asked[0] <= self.newest), None)
 
     def _cut(self, number: int, spans: list[Span]) -> None:
         with self.changed:
-            known = self.changed.wait_for(lambda: number in self.keys, timeout=MOST_WRITING_S)
-        if not known:  # Nothing of it was left to be written.
+            self.pending.remove((number, spans))
+            video = self.keys.pop(number, None)
+        if video is None:  # Nothing of it was left to be written, or all of it was cut already.
             return
 
         def left_out(sense: str, start_s: float, end_s: float) -> bool:
             return any(span.covers(sense, start_s, end_s) for span in spans)
 
         try:
-            left = recording.cut(self.runner, self.keys[number], left_out, self.tell)
+            left = recording.cut(self.runner, video, left_out, self.tell)
         except Exception as error:  # Dagster's database among others; the next is asked for still.
             self.tell(
-                f"A moment in {self.keys[number]} is not forgotten yet ({error}); forget the whole "
-                "video with `aela memory forget`."
+                f"A moment in {video} is not forgotten yet ({error}); forget the whole video with "
+                "`aela memory forget`."
             )
-            return
-        if left is None:
-            del self.keys[number]
-        else:
-            self.keys[number] = left
+            left = video
+        if left is not None:
+            with self.changed:
+                self.keys[number] = left

@@ -144,6 +144,7 @@ class Live:
         self.cutter.stop()
         self.memory.stop()
         self.recording.join()
+        self.cutter.finish()
         for part in (self.session.watcher, *self._helpers()):
             part.stop()
         if self.failure is not None:

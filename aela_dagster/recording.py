@@ -100,6 +100,7 @@ def record(
     if role not in ROLES:
         raise ValueError(f"A video's role is one of {', '.join(ROLES)}, not {role!r}.")
     clear_away(home)
+    _finish_cuts(home, tell)
     untold = _unknown(home, instance)
     with _begun(home) as name:
         for minute in live.minutes(most=minutes):
@@ -213,9 +214,7 @@ def cut(
     """
     home = runner.home
     runner.ready_to_forget(video)
-    whole = videos.find(home, video)
-    name, _, times = video.partition("_")
-    rest = replace(whole, video=f"{name}_{int(times or 1) + 1}")
+    rest = replace(videos.find(home, video), video=_key_of_rest(video))
     entry = store.remember_rest(home, video, rest, left_out)
     anything = bool(entry.frames or entry.clips)
     if anything:
@@ -231,6 +230,21 @@ def cut(
     except Exception as error:  # Its rows are gone, and what is left of it has its place.
         tell(f"Dagster may still show {video} ({error}); `aela memory forget {video}` ends that.")
     return rest.video if anything else None
+
+
+def _key_of_rest(video: str) -> str:
+    """The key of what is left of a minute when a part of it is forgotten."""
+    name, _, times = video.partition("_")
+    return f"{name}_{int(times or 1) + 1}"
+
+
+def _finish_cuts(home: Home, tell: Tell) -> None:
+    """Forget minutes of which what is left is known already: a kill came between both."""
+    live = {video.video for video in videos.known(home) if video.file is None}
+    for video in sorted(live):
+        if _key_of_rest(video) in live:
+            forgetting.forget(home, video)
+            tell(f"A moment in {video} is forgotten; `aela memory forget {video}` tells Dagster.")
 
 
 def _unknown(home: Home, instance: dg.DagsterInstance) -> list[Remembered]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from aela.live.mind import Mind
 from aela.live.pictures import blank_jpeg
 from aela.memory import catalogue
+from aela.memory.manifest import EmptyMemory
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
 from aela.mimicry.recall import Mimic
@@ -21,7 +22,8 @@ class Follower:
     """A thread that loads what speaks, beside what spoke before, and hands it over.
 
     Args:
-        takes_over: is given each generation, ready to look and speak.
+        takes_over: is given each generation, ready to look and speak; None when all that it
+            learned from is forgotten.
         tell: is given a sentence when one cannot be loaded.
     """
 
@@ -30,7 +32,7 @@ class Follower:
         home: Home,
         settings: MimicrySettings,
         device: str,
-        takes_over: Callable[[Mind], None],
+        takes_over: Callable[[Mind | None], None],
         tell: Callable[[str], None],
     ) -> None:
         self.home, self.settings, self.device = home, settings, device
@@ -72,7 +74,12 @@ class Follower:
         """Load it and have it take over; the words whose sounds are still to be made, one by one
         as they are made.
         """
-        mimic = Mimic.load(self.home, generation, self.settings, self.device)
+        try:
+            mimic = Mimic.load(self.home, generation, self.settings, self.device)
+        except EmptyMemory as error:
+            self.takes_over(None)
+            self.tell(str(error))
+            return iter(())
         mind = Mind(self.home, mimic, self.next_word)
         self.next_word = mind.last_word + 1
         warm_up(mind)

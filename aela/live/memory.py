@@ -129,6 +129,11 @@ class LiveMemory(Live):
             else:
                 self._leave_out(Span(start_s, end_s + TAIL_S, "own voice", "clip"))
 
+    def begin(self) -> None:
+        """What is shown comes by another clock now; what was played by the last is over."""
+        with self.lock:
+            self.played.clear()
+
     @property
     def learning(self) -> bool:
         return not any(span.end_s == math.inf for span in self.spans)

@@ -204,7 +204,7 @@ class Session:
             self.shows.outbox.put({"type": "taken"})
         self.shows, tab.behind_s = tab, None
         self.meter, self.heard_s, self.shown_s = LevelMeter(), 0.0, None
-        self.memory.played.clear()
+        self.memory.begin()
         self.feed.begin()
         self.watcher.begin()
 

@@ -48,6 +48,7 @@ class Watcher:
         """Pictures that were not looked at, as newer ones had come."""
         self.mind: Mind | None = None
         self._coming: Mind | None = None
+        self._replaced = False
         self._newest: tuple[float, bytes] | None = None
         self._anew = True
         self._complaint = ""
@@ -77,27 +78,27 @@ class Watcher:
             self._newest = stamp_s, jpeg
             self._changed.notify()
 
-    def take_over(self, mind: Mind) -> None:
-        """From the next picture on, another generation looks."""
+    def take_over(self, mind: Mind | None) -> None:
+        """From the next picture on, another generation looks; with None, there is none."""
         with self._changed:
-            self._coming = mind
+            self._coming, self._replaced = mind, True
 
     @property
     def newest_mind(self) -> Mind | None:
         """Who looks from the next picture on."""
-        return self._coming or self.mind
+        return self._coming if self._replaced else self.mind
 
     def _run(self) -> None:
         looker, mouth = Looker(self.settings), None
         while (newest := self._next()) is not None:
-            (stamp_s, jpeg), anew, coming = newest
+            (stamp_s, jpeg), anew, replaced = newest
             if anew:
                 looker = Looker(self.settings)
-            if coming is not None:
-                self.mind = coming
-            if self.mind is not None and (anew or coming is not None):
-                self.mind.start_anew()
-                mouth = _Mouth(self.mind)
+            if anew or replaced:
+                mouth = None
+                if self.mind is not None:
+                    self.mind.start_anew()
+                    mouth = _Mouth(self.mind)
             try:
                 self._look(looker, mouth, stamp_s, jpeg)
             except Exception as error:  # A damaged memory among others; it looks at the next one.
@@ -119,8 +120,9 @@ class Watcher:
             self._complaint = sentence
             self.told({"type": "notice", "sentence": sentence})
 
-    def _next(self) -> tuple[tuple[float, bytes], bool, Mind | None] | None:
-        """The newest picture, once there is one; whether all begins anew; who looks from now on.
+    def _next(self) -> tuple[tuple[float, bytes], bool, bool] | None:
+        """The newest picture, once there is one; whether all begins anew, and whether another
+        looks from now on.
 
         None at the end.
         """
@@ -129,8 +131,10 @@ class Watcher:
                 self._changed.wait()
             if self._stopping or self._newest is None:
                 return None
-            found = self._newest, self._anew, self._coming
-            self._newest, self._anew, self._coming = None, False, None
+            found = self._newest, self._anew, self._replaced
+            if self._replaced:
+                self.mind, self._coming = self._coming, None
+            self._newest, self._anew, self._replaced = None, False, False
             return found
 
     def _tell(self, look: Look, thought: Thought | None, mouth: "_Mouth | None") -> None:

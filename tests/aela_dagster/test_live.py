@@ -17,11 +17,13 @@ from typer.testing import CliRunner
 
 from aela.capture.live import LiveSettings
 from aela.live.door import Door
+from aela.live.memory import LiveMemory, Span
 from aela.memory import forget as forgetting
 from aela.memory import store
 from aela.mimicry import verify
 from aela.storage import Home
 from aela_dagster import cli, live, recording
+from aela_dagster.cutter import Cutter
 from aela_dagster.learner import is_learning
 from aela_dagster.live import Live
 from aela_dagster.runs import Runner
@@ -83,7 +85,7 @@ def test_a_part_of_a_minute_is_forgotten_and_the_rest_stays(runner: Runner):
     kept = store.read_frames(home, left).to_pylist()
     assert kept == [row for row in before if not 2.0 <= row["time_s"] <= end_s + 1.0]
     assert video not in {entry.video for entry in store.remembered(home)}
-    assert not forgetting.left(home, forgetting.all_forgotten(home)[video])
+    assert forgetting.finished(home, forgetting.all_forgotten(home)[video])
     assert sorted(runner.instance.get_dynamic_partitions(partitions)) == sorted([keys["box"], left])
     assert problems(home) == []
     again = recording.cut(runner, left, lambda sense, *_: sense == "clip", print)
@@ -91,6 +93,51 @@ def test_a_part_of_a_minute_is_forgotten_and_the_rest_stays(runner: Runner):
     assert recording.cut(runner, again, lambda *_: True, print) is None
     assert [entry.video for entry in store.remembered(home)] == [keys["box"]]
     assert problems(home) == []
+
+
+def test_what_is_forgotten_is_cut_out_however_late_its_minute_is_written(runner: Runner):
+    keys, told = teach(runner.home), list[str]()
+    cutter = Cutter(runner, told.append)
+    cutter.start()
+    everything = [Span(0.0, 60.0, "forgotten", "clip")]
+    cutter.ask({0: everything})
+    cutter.written(keys["disc"])
+    wait_until(lambda: cutter.keys.get(0) == f"{keys['disc']}_2")
+    cutter.ask({0: everything})  # nothing is left of its words, so the rest stays
+    wait_until(lambda: cutter.keys.get(0) == f"{keys['disc']}_3")
+    cutter.ask({0: [Span(0.0, 60.0, "forgotten")]})  # all of it
+    cutter.ask({0: everything})  # of what is gone
+    cutter.ask({1: everything})
+    cutter.stop()
+    assert (cutter.keys, len(cutter.pending)) == ({}, 1)  # the next one is being written still
+    later = runner.home.videos / f"{keys['box']}.json"
+    assert later.exists()
+    cutter.newest, cutter.keys = 1, {1: keys["box"]}
+    cutter.finish()
+    assert cutter.keys == {1: f"{keys['box']}_2"}
+    assert [entry.clips for entry in store.remembered(runner.home)] == [0]
+    assert not told and problems(runner.home) == []
+
+
+def test_a_cut_that_was_killed_halfway_is_finished_by_the_next_recording(
+    runner: Runner, film: Path, monkeypatch: pytest.MonkeyPatch
+):
+    home, told = runner.home, list[str]()
+    video = teach(home)["disc"]
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(recording.forgetting, "forget", die)
+        recording.cut(runner, video, lambda sense, *_: sense == "clip", told.append)
+    known = {entry.video for entry in store.remembered(home)}
+    assert {video, f"{video}_2"} <= known
+    source = LiveMemory(str(film), replay=True, tell=told.append)
+    source.stop()
+    assert list(recording.record(home, source, "learn", runner.instance, tell=told.append)) == []
+    assert {entry.video for entry in store.remembered(home)} == known - {video}
+    assert f"aela memory forget {video}" in told[0] and problems(home) == []
 
 
 def test_a_page_is_remembered_minute_by_minute_and_its_own_word_is_not(runner: Runner):

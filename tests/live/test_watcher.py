@@ -61,12 +61,14 @@ def witness() -> Iterator[Eyewitness]:
     witness.watcher.stop()
 
 
-def follow(home: Home, witness: Eyewitness) -> tuple[Follower, "queue.Queue[Mind]", list[str]]:
+def follow(
+    home: Home, witness: Eyewitness
+) -> tuple[Follower, "queue.Queue[Mind | None]", list[str]]:
     """Has what speaks in a home look, and whatever speaks later."""
-    minds: queue.Queue[Mind] = queue.Queue()
+    minds: queue.Queue[Mind | None] = queue.Queue()
     told: list[str] = []
 
-    def take_over(mind: Mind) -> None:
+    def take_over(mind: Mind | None) -> None:
         witness.watcher.take_over(mind)
         minds.put(mind)
 
@@ -177,13 +179,19 @@ def test_a_new_generation_takes_over_between_two_pictures(home: Home, witness: E
     while minds.empty():
         assert witness.show("disc", STEP_S)[0]["seen"] is not None  # it never stops looking
     after = minds.get()
-    assert after.first_word > before.last_word  # a word's number is never used again
+    assert (
+        before and after and after.first_word > before.last_word
+    )  # a word's number is never used again
     assert witness.show("disc", STEP_S)[-1]["seen"]["threshold"] == 0.4
     forget.forget(home, keys["box"])
     without = minds.get(timeout=4 * PATIENCE_S)
-    assert keys["box"] not in set(without.mimic.remembering.clip_videos)
-    follower.stop()
+    assert without and keys["box"] not in set(without.mimic.remembering.clip_videos)
     assert not told
+    forget.forget(home, keys["disc"])
+    assert minds.get(timeout=4 * PATIENCE_S) is None  # nothing is left that it could say
+    assert witness.show("disc", STEP_S)[-1]["seen"] is None
+    follower.stop()
+    assert len(told) == 1 and "forgotten" in told[0]
 
 
 def test_a_generation_that_cannot_be_loaded_is_told_and_the_last_one_goes_on(
