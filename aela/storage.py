@@ -155,6 +155,10 @@ class Home:
     def report(self, generation: str) -> UPath:
         return self.evaluation(generation) / "report.html"
 
+    def metrics(self, generation: str) -> UPath:
+        """What is written last of an evaluation and its report."""
+        return self.evaluation(generation) / "metrics.json"
+
     def relative(self, path: UPath) -> str:
         """`path` as it is written into tables: relative to the home, with forward slashes."""
         return path.relative_to(self.root).as_posix()

@@ -10,6 +10,7 @@ from rich.markdown import Markdown
 from upath import UPath
 
 from aela.evaluation import score as scores
+from aela.memory.forget import unless_forgotten
 from aela.memory.videos import HASH_DIGITS
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
@@ -187,15 +188,16 @@ def report_with_labels(
         points,
         used,
     )
-    found = evaluate(home, mimic, preset(preset_name).associator.window_s)
-    decoder = required_image_decoder(home, mimic)
-    write_report(gather(home, mimic, found, matrices(found), decoder, labelled), report)
+    with unless_forgotten(home, home.evaluation(generation.sha)):
+        found = evaluate(home, mimic, preset(preset_name).associator.window_s)
+        decoder = required_image_decoder(home, mimic)
+        write_report(gather(home, mimic, found, matrices(found), decoder, labelled), report)
     return report
 
 
 def sign_accuracy(home: Home, generation: Generation) -> dict[str, Any] | None:
     """What the asset `evaluation` found for this generation, if it ran."""
-    path = home.evaluation(generation.sha) / "metrics.json"
+    path = home.metrics(generation.sha)
     return read_json(path)["sign_accuracy"] if path.exists() else None
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import dagster as dg
 
 from aela.learning.checkpoints import IMAGE_DECODER
+from aela.memory.forget import unless_forgotten
 from aela.mimicry.predict import predicted
 from aela.storage import canonical_json, sha256, sha256_file, write_bytes, write_json
 from assets import common, lineage
@@ -74,12 +75,16 @@ def evaluation(
     home, generation = memory.home, checkpoints.generation()
     settings = compute.settings
     included = predicted(home, generation.sha)
-    with common.plain_failures():
+    folder, report = home.evaluation(generation.sha), home.report(generation.sha)
+    with common.plain_failures(), unless_forgotten(home, folder):
         mimic = Mimic.load(home, generation, settings.mimicry, compute.torch_device())
         decoder = required_image_decoder(home, mimic)
         found = evaluate(home, mimic, settings.associator.window_s)
-    folder = home.evaluation(generation.sha)
-    drawn = matrices(found)
+        drawn = matrices(found)
+        write_report(gather(home, mimic, found, drawn, decoder), report)
+        for sense, png in drawn.items():
+            write_bytes(folder / f"distances_{sense}.png", png)
+        write_json(home.metrics(generation.sha), {**found.metrics(), "predicted": included})
     measured = {"generation": generation.sha, **found.metrics(), "predicted": included}
     yield dg.MaterializeResult(
         "evaluation",
@@ -96,11 +101,6 @@ def evaluation(
             **{f"distances_{sense}": common.picture(png) for sense, png in drawn.items()},
         },
     )
-    report = home.report(generation.sha)
-    write_report(gather(home, mimic, found, drawn, decoder), report)
-    for sense, png in drawn.items():
-        write_bytes(folder / f"distances_{sense}.png", png)
-    write_json(folder / "metrics.json", {**found.metrics(), "predicted": included})
     yield dg.MaterializeResult(
         "report",
         data_version=dg.DataVersion(sha256_file(report)),

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from aela.memory import store, videos
+from aela.memory.forget import unless_forgotten
 from aela.memory.manifest import ChangedMemory
 from aela.mimicry import generation as generations
 from aela.mimicry import predict as predictions_of
@@ -176,7 +177,8 @@ def speak_over_video(home: Home, key: str, original_volume: float) -> Made | Non
     Raises:
         UnknownVideo: there is no such video.
         UnknownGeneration: there are no predictions of it.
-        ChangedMemory: its predictions lean on what was forgotten since.
+        ChangedMemory: its predictions lean on what was forgotten since, or something was forgotten
+            while it was made.
     """
     from aela.mimicry.spoken_video import make_spoken_video
 
@@ -186,16 +188,17 @@ def speak_over_video(home: Home, key: str, original_volume: float) -> Made | Non
     # Another generation may be published, or come back, between predictions and this.
     generation = predictions_of.standing(home, key)
     target = home.spoken_video(key, generation)
-    table = predictions_of.read_predictions(home, key, generation)
-    gone = predictions_of.forgotten_in(home, table)
-    if gone:
-        raise ChangedMemory(
-            f"The predictions of {key} lean on {', '.join(gone)}, forgotten since; materialize "
-            "the asset predictions of it again first."
-        )
-    threshold = generations.read(home, generation).threshold
-    with videos.local_copy(home, video) as source:
-        make_spoken_video(source, table, threshold, home, target, original_volume)
+    with unless_forgotten(home, target):
+        table = predictions_of.read_predictions(home, key, generation)
+        gone = predictions_of.forgotten_in(home, table)
+        if gone:
+            raise ChangedMemory(
+                f"The predictions of {key} lean on {', '.join(gone)}, forgotten since; materialize "
+                "the asset predictions of it again first."
+            )
+        threshold = generations.read(home, generation).threshold
+        with videos.local_copy(home, video) as source:
+            make_spoken_video(source, table, threshold, home, target, original_volume)
     return Made(
         f"{_version(generation, table)}:{original_volume}",
         {

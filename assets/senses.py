@@ -85,6 +85,8 @@ def senses(
             with videos.local_copy(home, video) as path:
                 entry = store.remember(home, video, capture(path, settings))
         except UnreadableVideo as error:
+            if before:
+                raise UnreadableVideo(f"{error} What is remembered of it stays.") from error
             kept = videos.quarantine(home, video, str(error))
             raise UnreadableVideo(f"{error} It was set aside as {kept}.") from error
     if before not in (None, entry.content):

@@ -103,6 +103,8 @@ def _embed(
     read = store.read_clips if sense == "clip" else store.read_frames
     values = embed(read(home, entry.video))
     write(home, checkpoint, entry.video, entry.content, values, sense)
+    if manifests.forgotten(home, entry.video):  # meanwhile
+        _path(home, checkpoint, entry.video, sense).unlink(missing_ok=True)
     progress(entry.video, len(values))
     return len(values)
 

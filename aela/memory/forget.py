@@ -3,10 +3,12 @@
 The record `forgotten/<video>.json` is written first. From then on nobody reads the video's rows,
 and whatever was interrupted afterwards is finished by forgetting it again. Checkpoints are
 immutable: those that learned from it are named in the record, and no training goes on from them.
+Trainings that were under way end as they would have; forgetting again names theirs, too.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +18,7 @@ from upath import UPath
 from aela.memory import catalogue, store, videos
 from aela.memory import manifest as manifests
 from aela.memory.cache import Cache
+from aela.memory.manifest import ChangedMemory
 from aela.memory.videos import UnknownVideo
 from aela.storage import Home, open_parquet, read_json, write_json
 
@@ -84,8 +87,8 @@ def forget(home: Home, video: str, step: Callable[[str], None] = lambda name: No
 
     Its own file, rows, rejections, embeddings, predictions and cached pictures go, the bookmarks of
     unfinished trainings on it, and what shows its moments elsewhere: spoken videos whose
-    predictions lean on it, and reports of generations that learned from it. Predictions of other
-    videos stay, and so do manifests.
+    predictions lean on it, and reports of generations that learned from it, unless they were made
+    without it since. Predictions of other videos stay, and so do manifests.
 
     Args:
         video: its whole key.
@@ -94,21 +97,38 @@ def forget(home: Home, video: str, step: Callable[[str], None] = lambda name: No
     Raises:
         UnknownVideo: there is no such video and never was.
     """
-    path = home.forgotten / f"{video}.json"
-    if path.exists():
-        record = Forgotten(**read_json(path))
-    else:
-        record = _record(home, video)
+    path = _path(home, video)
+    before = Forgotten(**read_json(path)) if path.exists() else None
+    record = _completed(home, before or _begun(home, video))
+    if record != before:
         write_json(path, asdict(record))
     for name, things in _of(home, record):
         step(name)
         for thing in things:
             _remove(thing)
     step("cache")
-    if record.content:
-        Cache.of(home).forget(record.content)
+    for content in _contents(home, record):
+        Cache.of(home).forget(content)
     catalogue.forget(home)
     return record
+
+
+@contextmanager
+def unless_forgotten(home: Home, *made: UPath) -> Iterator[None]:
+    """Around making things that show remembered moments: they go again if one was forgotten
+    meanwhile, whoever came first.
+
+    Raises:
+        ChangedMemory: so it was.
+    """
+    before = set(catalogue.names(home.forgotten))
+    yield
+    if gone := set(catalogue.names(home.forgotten)) - before:
+        for thing in made:
+            _remove(thing)
+        raise ChangedMemory(
+            f"{', '.join(sorted(gone))} was forgotten while this was made; make it again."
+        )
 
 
 def marked(home: Home, model: str, checkpoint: str, manifest: str) -> bool:
@@ -119,9 +139,18 @@ def marked(home: Home, model: str, checkpoint: str, manifest: str) -> bool:
     return manifests.remaining(home, seen) != seen
 
 
-def left(home: Home, record: Forgotten) -> list[UPath]:
-    """What an interrupted forgetting has left behind."""
-    return [thing for _, things in _of(home, record) for thing in things if thing.exists()]
+def finished(home: Home, record: Forgotten) -> bool:
+    """Whether nothing is left of a video, and all that learned from it is named in the record."""
+    learned = _learned_from(home, set(_held(home, record.video)))
+    return (
+        not any(thing.exists() for _, things in _of(home, record) for thing in things)
+        and not any(Cache.of(home).holds(content) for content in _contents(home, record))
+        and all(set(shas) <= {*record.checkpoints.get(m, ())} for m, shas in learned.items())
+    )
+
+
+def _path(home: Home, video: str) -> UPath:
+    return home.forgotten / f"{video}.json"
 
 
 def _of(home: Home, record: Forgotten) -> Iterator[tuple[str, list[UPath]]]:
@@ -150,10 +179,22 @@ def _of(home: Home, record: Forgotten) -> Iterator[tuple[str, list[UPath]]]:
         for other in record.leaning
         for generation in record.generations
     ]
-    yield "spoken videos", spoken
-    yield "reports", [home.evaluation(generation) for generation in record.reports]
+    yield "spoken videos", [path for path in spoken if _made_before(path, home, record)]
+    reports = [
+        home.evaluation(generation)
+        for generation in record.reports
+        if _made_before(home.metrics(generation), home, record)
+    ]
+    yield "reports", reports
     if record.file is not None:
         yield "file", [home.root / record.file, *_unfinished(home.root / record.file)]
+
+
+def _made_before(thing: UPath, home: Home, record: Forgotten) -> bool:
+    """Whether a file was made before the video was forgotten, or never to the end."""
+    if not thing.exists():
+        return True
+    return thing.stat().st_mtime <= _path(home, record.video).stat().st_mtime
 
 
 def _bookmarks(home: Home, video: str) -> list[UPath]:
@@ -163,13 +204,20 @@ def _bookmarks(home: Home, video: str) -> list[UPath]:
     return [path for path in files if path.name.lstrip(".").partition("-")[0] in held]
 
 
-def _held(home: Home, video: str) -> set[str]:
-    """The manifests that hold a video."""
+def _held(home: Home, video: str) -> dict[str, str]:
+    """The manifests that hold a video, and the hash of the rows that each holds of it."""
     return {
-        path.stem
+        path.stem: entry.content
         for path in home.all_manifests.glob("*.json")
-        if any(e.video == video for e in manifests.read(home, path.stem).entries)
+        for entry in manifests.read(home, path.stem).entries
+        if entry.video == video
     }
+
+
+def _contents(home: Home, record: Forgotten) -> set[str]:
+    """The hashes of all rows that there were of a video, which may have been captured anew."""
+    held = set(_held(home, record.video).values())
+    return held | {record.content} if record.content else held
 
 
 def _unfinished(path: UPath) -> list[UPath]:
@@ -187,19 +235,10 @@ def _remove(thing: UPath) -> None:
         thing.unlink(missing_ok=True)
 
 
-def _record(home: Home, video: str) -> Forgotten:
+def _begun(home: Home, video: str) -> Forgotten:
+    """The record of a video that is to be forgotten, without what came of it."""
     record = videos.find(home, video)
     entry = store.entry(home, video)
-    held = _held(home, video)
-    checkpoints = _learned_from(home, held)
-    shas = {sha for found in checkpoints.values() for sha in found}
-    generations = [
-        path.stem
-        for path in home.generations.glob("*.json")
-        if (values := read_json(path))["manifest"] in held
-        or shas.intersection(map(str, values.values()))
-    ]
-    watched_by = {path.stem for path in (home.all_predictions / video).glob("*.parquet")}
     return Forgotten(
         video=video,
         sha256=record.sha256,
@@ -209,10 +248,31 @@ def _record(home: Home, video: str) -> Forgotten:
         frames=entry.frames if entry else 0,
         clips=entry.clips if entry else 0,
         forgotten=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _completed(home: Home, record: Forgotten) -> Forgotten:
+    """The record with all that came of the video until now."""
+    held = set(_held(home, record.video))
+    learned = _learned_from(home, held)
+    checkpoints = {
+        model: sorted({*record.checkpoints.get(model, ()), *learned.get(model, ())})
+        for model in sorted({*record.checkpoints, *learned})
+    }
+    shas = {sha for found in checkpoints.values() for sha in found}
+    generations = {
+        path.stem
+        for path in home.generations.glob("*.json")
+        if (values := read_json(path))["manifest"] in held
+        or shas.intersection(map(str, values.values()))
+    }.union(record.generations)
+    watched_by = {path.stem for path in (home.all_predictions / record.video).glob("*.parquet")}
+    return replace(
+        record,
         checkpoints=checkpoints,
         generations=sorted(generations),
-        reports=sorted({*generations, *watched_by}),
-        leaning=_leaning(home, video),
+        reports=sorted({*record.reports, *generations, *watched_by}),
+        leaning={**record.leaning, **_leaning(home, record.video)},
     )
 
 

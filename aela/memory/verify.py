@@ -82,7 +82,7 @@ def _manifest(home: Home, sha: str) -> Iterator[str]:
 
 
 def _forgotten(home: Home, video: str) -> Iterator[str]:
-    if forget.left(home, forget.all_forgotten(home)[video]):
+    if not forget.finished(home, forget.all_forgotten(home)[video]):
         yield f"{video} was not forgotten to the end; run `aela memory forget {video}` again."
 
 

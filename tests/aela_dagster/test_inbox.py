@@ -19,6 +19,7 @@ from dagster import DagsterRun, DagsterRunStatus
 from upath import UPath
 
 from aela.memory import store, videos
+from aela.memory.forget import forget
 from aela.storage import Home
 from aela_dagster import plan, records, sensors
 from aela_dagster.definitions import defs
@@ -540,7 +541,27 @@ def test_the_limits_of_a_video_can_be_set(home: Home, instance: dg.DagsterInstan
     times = store.read_frames(home, video)["time_s"].to_pylist()
     assert times and max(times) < 3
     assert "too long" in store.read_rejections(home, video)["reason"].to_pylist()
+    # Captured anew with limits that shut it out, it stays as it is remembered.
     assert not succeeds(max_pixels=10_000)
+    assert store.read_frames(home, video)["time_s"].to_pylist() == times
+    assert [entry.video for entry in store.remembered(home)] == [video]
+    assert videos.media_of(home, videos.find(home, video)).exists()
+    forget(home, video)
+    assert store.remembered(home) == []
+
+
+def test_a_video_larger_than_allowed_is_set_aside(
+    home: Home, instance: dg.DagsterInstance, nursery: Path
+):
+    _drop(home, "cup.mp4", next((nursery / "train").glob("*.mp4")).read_bytes())
+    [video] = _keys(_settle(instance))
+    instance.add_dynamic_partitions("videos", [video])
+    config = {"resources": {"memory": {"config": {"max_pixels": 10_000}}}}
+    job = defs.resolve_job_def("ingest")
+    result = job.execute_in_process(
+        run_config=config, instance=instance, partition_key=video, raise_on_error=False
+    )
+    assert not result.success
     assert "more than the 10000 allowed" in (home.quarantine / f"{video}.mp4.txt").read_text()
 
 

@@ -131,7 +131,7 @@ def test_a_recording_has_no_file_and_everything_copes_with_that(
         result = run.invoke(cli.app, ["memory", *command, *keep], catch_exceptions=False)
         assert result.exit_code == 0, result.output
     assert len(list((tmp_path / "files").rglob("*.jpg"))) == entry.frames
-    assert not forget.left(home, forget.all_forgotten(home)[entry.video])
+    assert forget.finished(home, forget.all_forgotten(home)[entry.video])
     assert entry.video not in {e.video for e in store.remembered(home)}
 
 

@@ -3,18 +3,22 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
+import torch
 from upath import UPath
 
 from aela.association.pairs import read_pairs
-from aela.learning import checkpoints
+from aela.capture import Rejection
+from aela.learning import checkpoints, embeddings
 from aela.learning.checkpoints import MODELS, Card
 from aela.memory import forget as forgetting
 from aela.memory import manifest as manifests
 from aela.memory import store, videos
 from aela.memory.cache import Cache
-from aela.memory.forget import forget
-from aela.memory.manifest import ChangedMemory, EmptyMemory
+from aela.memory.forget import forget, unless_forgotten
+from aela.memory.manifest import ChangedMemory, EmptyMemory, Manifest
 from aela.memory.videos import UnknownVideo
 from aela.mimicry import generation as generations
 from aela.mimicry.predict import forgotten_in, read_predictions
@@ -118,7 +122,7 @@ def test_whatever_interrupts_it_forgetting_again_finishes(life: Life, killed_at:
     again = forget(life.home, life.cup)
     assert named_after(life.home, life.cup) == {f"forgotten/{life.cup}.json"}
     assert again.leaning == {life.watched: 2} and again.generations == [life.generation.sha]
-    assert forgetting.left(life.home, again) == []
+    assert forgetting.finished(life.home, again)
 
 
 def test_the_same_file_dropped_again_is_taken_in_afresh(life: Life):
@@ -149,6 +153,72 @@ def test_what_goes_on_from_marked_checkpoints_is_marked_too(life: Life):
     assert forgetting.marked(home, "image_encoder", child.sha, without)
     assert forgetting.marked(home, "image_encoder", "trained while it was forgotten", manifest)
     assert not forgetting.marked(home, "image_encoder", alone.sha, without)
+
+
+def test_what_a_training_under_way_made_is_named_when_it_is_forgotten_again(life: Life):
+    home = life.home
+    before = forget(home, life.cup)
+    assert forgetting.finished(home, before)
+    card = Card("image_encoder", {}, 1, life.generation.manifest)
+    late = checkpoints.save(home, card, {"w": torch.zeros(1)})
+    assert not forgetting.finished(home, before)
+    again = forget(home, life.cup)
+    assert late.sha in again.checkpoints["image_encoder"]
+    assert again.forgotten == before.forgotten and again.leaning == before.leaning
+    assert forgetting.finished(home, again) and forgetting.all_forgotten(home)[life.cup] == again
+
+
+def test_what_was_shown_without_it_since_stays(life: Life):
+    home, generation = life.home, life.generation
+    record = forget(home, life.cup)
+    report = home.report(generation.sha)
+    report.parent.mkdir(parents=True)
+    report.write_bytes(b"shows a pen")
+    assert not forgetting.finished(home, record)  # It was never written to the end.
+    home.metrics(generation.sha).write_bytes(b"{}")
+    spoken = home.spoken_video(life.watched, generation.sha)
+    spoken.write_bytes(b"shows a pen")
+    assert forgetting.finished(home, record)
+    assert forget(home, life.cup) == record
+    assert report.exists() and spoken.exists()
+
+
+def test_what_shows_it_is_not_kept_when_it_is_forgotten_meanwhile(life: Life):
+    home, generation = life.home, life.generation
+    spoken = home.spoken_video(life.watched, generation.sha)
+    with unless_forgotten(home, spoken):
+        spoken.write_bytes(b"shows a cup")
+    assert spoken.exists()
+    with (
+        pytest.raises(ChangedMemory, match=f"{life.cup} was forgotten while"),
+        unless_forgotten(home, spoken),
+    ):
+        forget(home, life.cup)
+        spoken.write_bytes(b"shows a cup")
+    assert not spoken.exists()
+    assert forgetting.finished(home, forgetting.all_forgotten(home)[life.cup])
+
+    def embed(frames: pa.Table) -> np.ndarray:
+        if life.pen not in forgetting.all_forgotten(home):
+            forget(home, life.pen)
+        return np.ones((len(frames), 4), np.float32)
+
+    other = Manifest(tuple(e for e in manifests.take(home).entries if e.video == life.pen))
+    embeddings.refresh(home, "made meanwhile", other, "frame", embed)
+    assert named_after(home, life.pen) == {f"forgotten/{life.pen}.json"}
+
+
+def test_cached_pictures_of_earlier_captures_go_too(life: Life):
+    home, cache = life.home, Cache.of(life.home)
+    earlier = store.content(home, life.cup)
+    video = videos.find(home, life.cup)
+    store.remember(home, video, [Rejection("frame", 0.0, 0.0, "blurry", 0.2)])
+    later = store.content(home, life.cup)
+    assert earlier != later
+    for content in (earlier, later):
+        (cache.folder / str(content)).mkdir(parents=True)
+    forget(home, life.cup)
+    assert list(cache.folder.iterdir()) == []
 
 
 def test_a_watched_video_is_forgotten_with_the_reports_that_show_it(life: Life):
