@@ -5,7 +5,7 @@
 Runs the real stack, `aela up` with small trainings, on a temporary home, as a supervisor would:
 when it ends, it is started again. Short videos are cut from those in FOLDER, else from sample
 videos made first, and dropped to be learned from or watched. With most drops something goes wrong,
-drawn by the seed: a run, a trainer, the daemon or all processes at once are killed (SIGKILL), or a
+drawn by the seed: the runs, the trainers, the daemon or all processes are killed (SIGKILL), or a
 damaged file, what is no video, a file that grows slowly or a content that was dropped before is
 dropped, too. A full disk is not simulated here but in `tests/e2e/test_durability.py`.
 
@@ -43,15 +43,15 @@ from aela.memory.videos import Role
 from aela.mimicry import generation as generations
 from aela.mimicry import verify
 from aela.mimicry.predict import predicted
-from aela.storage import Home, sha256_file
+from aela.storage import Home, read_json, sha256_file
 from aela_dagster.runs import prepare_dagster
 
 SECONDS = 12.0  # of a dropped video
 WATCHED_SHARE = 0.25  # of the drops
 FIRST_LEARNED = 4  # drops, before any is watched or anything goes wrong
 KILLS = {
-    "kill a run": ("execute_run",),
-    "kill a trainer": ("resources.trainer",),
+    "kill the runs": ("spawn_main",),
+    "kill the trainers": ("resources.trainer",),
     "kill the daemon": ("dagster._daemon", "dagster-daemon"),
     "kill everything": ("",),
 }
@@ -305,8 +305,11 @@ def missing(soak: Soak, instance: dg.DagsterInstance) -> list[str]:
     found += unlearned(home)
     if generation := generations.current(home):
         watched = {entry.video for entry in store.remembered(home, "watch")}
-        for video in sorted(watched.difference(predicted(home, generation.sha))):
+        done, metrics = predicted(home, generation.sha), home.metrics(generation.sha)
+        for video in sorted(watched.difference(done)):
             found.append(f"{video} was not watched by the generation that speaks")
+        if not metrics.exists() or read_json(metrics)["predicted"] != done:
+            found.append("the report of the generation that speaks is not written")
     runs = instance.get_runs_count(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
     return [*found, *([f"{runs} runs are in progress"] if runs else [])]
 
