@@ -1,5 +1,7 @@
 """The command line `aela`: a thin skin over the jobs and the science."""
 
+import contextlib
+import importlib.metadata
 import os
 import sys
 from pathlib import Path
@@ -19,7 +21,7 @@ from aela.mimicry.trace import UnknownPrediction
 from aela.storage import Home
 from aela_dagster import generations_cli, memory_cli
 from aela_dagster.options import HomeOption
-from aela_dagster.runs import RunFailed, Runner, prepare_dagster
+from aela_dagster.runs import NoInstance, RunFailed, Runner, check_compute, prepare_dagster
 
 app = typer.Typer(
     help="AELA learns, from scratch and from video alone, to say the name of what it sees.",
@@ -34,6 +36,7 @@ console = Console()
 USER_ERRORS = (
     ChangedMemory,
     EmptyMemory,
+    NoInstance,
     OSError,
     RunFailed,
     UnknownCheckpoint,
@@ -63,7 +66,7 @@ DeviceOption = Annotated[
     str,
     typer.Option(help="`cpu`, `cuda`, or `auto`: cuda if there is one.", envvar="AELA_DEVICE"),
 ]
-SeedOption = Annotated[int, typer.Option(help="Seed of all randomness in training.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of all randomness in training.", min=0)]
 Videos = Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.")]
 
 
@@ -76,10 +79,31 @@ def main() -> None:
         of_store = type(error).__module__ == "botocore.exceptions"
         if os.environ.get("AELA_DEBUG") or not (of_store or isinstance(error, USER_ERRORS)):
             raise
+        sentence = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            sentence = f"{error.filename}: {error.strerror}." if error.filename else error.strerror
         Console(stderr=True).print(
-            f"[bold red]aela:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+            f"[bold red]aela:[/] {escape(sentence)}", highlight=False, soft_wrap=True
         )
         sys.exit(1)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(importlib.metadata.version("aela"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and end.", callback=_tell_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -91,8 +115,11 @@ def demo(
         Path | None, typer.Option(help="A video, or a folder of them, to watch afterwards.")
     ] = None,
     home: Annotated[
-        Path | None,
-        typer.Option(help="Data folder; without it one below `demo` for each folder of videos."),
+        str | None,
+        typer.Option(
+            help="Data folder; without it one below `demo` for each folder of videos, whatever "
+            "`$AELA_HOME` says."
+        ),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="`quick` for the samples, `aela1` for your own videos.")
@@ -111,14 +138,17 @@ def demo(
 
 @app.command()
 def learn(
-    videos: Videos,
+    videos: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Videos, or folders of videos; none to learn from memory as it is."),
+    ] = None,
     home: HomeOption = None,
     preset: PresetOption = "aela1",
     effort: EffortOption = 1.0,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
-    """Remember videos and train on everything remembered.
+    """Remember videos and train on everything remembered, or without any on what is.
 
     A video with more than AELA_MAX_PIXELS a picture (40 million) is refused, and what comes after
     AELA_MAX_SECONDS (43200) is left out.
@@ -130,7 +160,8 @@ def learn(
     runner = Runner.at(
         Home.at(home), preset=preset, effort=effort, device=device, seed=seed, bars=True
     )
-    stages.ingest(console, runner, stages.files(videos), "learn")
+    if videos:
+        stages.ingest(console, runner, stages.files(videos), "learn")
     stages.learn(console, runner)
 
 
@@ -169,7 +200,8 @@ def add(
 ) -> None:
     """Make videos partitions without running anything; prints one partition key a line.
 
-    Example: `dagster asset materialize -m aela_dagster.definitions --select frames,clips
+    Example: `export DAGSTER_HOME=$PWD/data/dagster`, then
+    `dagster asset materialize -m aela_dagster.definitions --select frames,clips
     --partition "$(aela add kitchen.mp4)"`
     """
     from aela.memory.videos import ROLES
@@ -279,11 +311,15 @@ def up(
     Example: `aela up --port 3000`, then copy videos into `data/inbox/learn` and
     `data/inbox/watch`
     """
+    from aela.live.door import listening
     from aela.memory.videos import ROLES
-    from aela_dagster.learner import is_learning
+    from aela_dagster.learner import lock_for_exec
 
+    check_compute(preset, effort, device)
     where = Home.at(home)
     folder = prepare_dagster(where)
+    with contextlib.closing(listening("127.0.0.1", port)):
+        pass  # It can be had.
     for role in ROLES:
         where.inbox(role).mkdir(parents=True, exist_ok=True)
     console.print(
@@ -296,10 +332,11 @@ def up(
     where_to = ["-m", "aela_dagster.definitions", "-h", "127.0.0.1", "-p", str(port)]
     os.environ |= {"AELA_PRESET": preset, "AELA_EFFORT": str(effort), "AELA_DEVICE": device}
     dagster = ["dagster", "dev"]
-    if is_learning(folder):  # A second daemon would ask for the same again.
+    if not lock_for_exec(folder):  # A second daemon would ask for the same again.
         dagster = ["dagster_webserver"]
         console.print(
-            "`aela live` runs on this home and learns; when it ends, start `aela up` again."
+            "`aela up` or `aela live` runs on this home and learns: this is the UI alone. When the "
+            "other ends, start `aela up` again."
         )
     # Replaced, not started: Ctrl+C reaches Dagster, which ends its processes in order.
     os.execv(sys.executable, [sys.executable, "-m", *dagster, *where_to])
@@ -313,7 +350,12 @@ def status(home: HomeOption = None) -> None:
     """
     from aela_dagster import status as told
 
-    told.run(console, Runner.at(Home.at(home)))
+    where = Home.at(home)
+    if not where.root.exists():
+        raise FileNotFoundError(
+            f"There is no data folder {where.root}; `aela learn` and `aela up` make one."
+        )
+    told.run(console, Runner.at(where))
 
 
 @app.command()

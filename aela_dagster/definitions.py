@@ -1,12 +1,11 @@
 """The code location: everything Dagster needs to know. Loads no network and no codec."""
 
 import os
+from typing import TypeVar
 
 import dagster as dg
+from pydantic import ValidationError
 
-from aela.capture import CaptureSettings
-from aela.learning.schedule import Conditions
-from aela.presets import DEFAULT_PRESET
 from aela_dagster.checks import CHECKS
 from aela_dagster.jobs import JOBS
 from aela_dagster.sensors import SENSORS
@@ -26,33 +25,30 @@ from resources.compute import Compute
 from resources.memory import Memory
 from resources.models import Checkpoints
 from resources.schedule import Schedule
-from resources.voice import ORIGINAL_VOLUME, Voice
+from resources.voice import Voice
+
+Resource = TypeVar("Resource", bound=dg.ConfigurableResource)
 
 
-def _number(variable: str, default: float) -> float:
-    """The number in an environment variable.
+def _as_set(resource: type[Resource], *fields: str) -> Resource:
+    """A resource whose fields are what the environment says, `AELA_MAX_PIXELS` for `max_pixels`.
 
     Raises:
-        ValueError: it holds none.
+        ValueError: a variable holds what its field cannot be.
     """
-    text = os.environ.get(variable) or str(default)
+    variables = {field: f"AELA_{field.upper()}" for field in fields}
+    given = {field: text for field, name in variables.items() if (text := os.environ.get(name))}
     try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{variable} must be a number, not {text!r}.") from None
+        return resource(**given)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name, why = variables[str(wrong["loc"][0])], wrong["msg"][:1].lower() + wrong["msg"][1:]
+        raise ValueError(f"{name} is {wrong['input']!r}: {why}.") from None
 
 
-the_memory = Memory(
-    max_pixels=int(_number("AELA_MAX_PIXELS", CaptureSettings.max_pixels)),
-    max_seconds=_number("AELA_MAX_SECONDS", CaptureSettings.max_seconds),
-)
-the_schedule = Schedule(
-    least_frames=int(_number("AELA_LEAST_FRAMES", Conditions.least_frames)),
-    least_clips=int(_number("AELA_LEAST_CLIPS", Conditions.least_clips)),
-    new_frames=int(_number("AELA_NEW_FRAMES", Conditions.new_frames)),
-    new_clips=int(_number("AELA_NEW_CLIPS", Conditions.new_clips)),
-    patience_s=_number("AELA_PATIENCE_S", Conditions.patience_s),
-    gather_s=_number("AELA_GATHER_S", Conditions.gather_s),
+the_memory = _as_set(Memory, "max_pixels", "max_seconds")
+the_schedule = _as_set(
+    Schedule, "least_frames", "least_clips", "new_frames", "new_clips", "patience_s", "gather_s"
 )
 
 defs = dg.Definitions(
@@ -79,12 +75,8 @@ defs = dg.Definitions(
         "memory": the_memory,
         "checkpoints": Checkpoints(memory=the_memory),
         "schedule": the_schedule,
-        "compute": Compute(
-            preset=os.environ.get("AELA_PRESET", DEFAULT_PRESET),
-            effort=_number("AELA_EFFORT", 1),
-            device=os.environ.get("AELA_DEVICE", "auto"),
-        ),
-        "voice": Voice(original_volume=_number("AELA_ORIGINAL_VOLUME", ORIGINAL_VOLUME)),
+        "compute": _as_set(Compute, "preset", "effort", "device"),
+        "voice": _as_set(Voice, "original_volume"),
     },
     # Steps in one process: no start-up paid per step; trainers have processes of their own.
     executor=dg.in_process_executor,

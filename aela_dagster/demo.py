@@ -26,7 +26,7 @@ OWN_PRESET = "aela1"
 
 def run(
     console: Console,
-    folder: Path | None,
+    folder: str | None,
     videos: Path | None,
     watch: Path | None,
     preset: str | None,

@@ -24,6 +24,7 @@ class Finding:
 def examine(home: Home) -> list[Finding]:
     """One finding per thing that the system needs."""
     return [
+        Finding(True, "AELA", importlib.metadata.version("aela")),
         Finding(True, "Python", platform.python_version()),
         *(_package(name) for name in NEEDED),
         _voices(),

@@ -18,7 +18,7 @@ NICENESS = 10  # trainings wait for the live session, not the other way round
 ALIVE_S = 75.0  # daemons say each 30 s that they run
 LOOK_S = 5.0
 STOP_S = 20.0
-LOCK = "live.lock"  # in Dagster's folder
+LOCK = "daemon.lock"  # in Dagster's folder, held for as long as a daemon of ours runs
 
 
 class Learner:
@@ -50,7 +50,7 @@ class Learner:
             ended = self.process is None or self.process.poll() is not None
             try:
                 if ended and not is_looked_after(self.instance):
-                    self.process = _started()
+                    self.process = _started() or self.process
             except Exception as error:  # Dagster's database is busy, or no process to be had.
                 self.tell(f"Learning could not be started ({error}); trying again.")
             self.stopping.wait(LOOK_S)
@@ -62,16 +62,18 @@ def is_looked_after(instance: dg.DagsterInstance) -> bool:
     return any(time.time() - heartbeat.timestamp < ALIVE_S for heartbeat in heartbeats)
 
 
-def is_learning(dagster_home: Path) -> bool:
-    """Whether a daemon that a live session started is at work."""
-    with (dagster_home / LOCK).open("ab") as lock:
-        return not locked(lock.fileno())
+def lock_for_exec(dagster_home: Path) -> bool:
+    """Lock the home for the daemon that this process is about to become; False if there is one."""
+    handle = os.open(dagster_home / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    os.set_inheritable(handle, True)
+    return locked(handle)
 
 
-def _started() -> subprocess.Popen[bytes]:
+def _started() -> subprocess.Popen[bytes] | None:
     folder = Path(os.environ["DAGSTER_HOME"])
     with (folder / "live.log").open("ab") as file, (folder / LOCK).open("ab") as lock:
-        locked(lock.fileno())
+        if not locked(lock.fileno()):  # Another daemon has only just begun.
+            return None
         process = subprocess.Popen(
             [sys.executable, "-m", "aela_dagster.learner", str(os.getpid())],
             stdin=subprocess.DEVNULL,

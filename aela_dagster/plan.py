@@ -110,7 +110,10 @@ def _tried(instance: dg.DagsterInstance, training: Training, now_s: float) -> St
         )
         return Standing(None, why, coming=False)
     if rest_s := tries.rest_s(now_s):
-        why = f"It failed {times(tries.number)} and is tried again in {rest_s:.0f} s."
+        why = (
+            f"It failed {times(tries.number)} and is tried again in {rest_s:.0f} s; last: "
+            f"{records.reason(instance, tries.run_id)}"
+        )
         return Standing(None, why, coming=True)
     return Standing(training, training.why, coming=True, tries=tries)
 
@@ -224,13 +227,13 @@ def to_watch(
     busy = records.busy_with(runs)
     now: dict[str, Tries] = {}
     aside: dict[str, Tries] = {}
-    resting = []
+    resting: list[Tries] = []
     for video in missing:
         tries = found.get((video, generation.sha), Tries())
         if records.set_aside(instance, tries):
             aside[video] = tries
         elif video not in busy and tries.rest_s(now_s):
-            resting.append(tries.rest_s(now_s))
+            resting.append(tries)
         elif video not in busy:
             now[video] = tries
     later = len(missing) - len(now) - len(aside)
@@ -238,7 +241,11 @@ def to_watch(
     if under_way := later - len(resting):
         why.append(f"{under_way} are being watched.")
     if resting:
-        why.append(f"{len(resting)} failed and are tried again in {min(resting):.0f} s.")
+        soonest = min(resting, key=lambda tries: tries.rest_s(now_s))
+        why.append(
+            f"{len(resting)} failed and are tried again in {soonest.rest_s(now_s):.0f} s; last: "
+            f"{records.reason(instance, soonest.run_id)}"
+        )
     if aside:
         video, tries = next(iter(aside.items()))
         why.append(

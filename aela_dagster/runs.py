@@ -17,6 +17,7 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from upath import UPath
 
+from aela import presets
 from aela.memory import videos
 from aela.memory.videos import Role, Video
 from aela.storage import Home, write_bytes
@@ -24,9 +25,11 @@ from aela_dagster import records
 from aela_dagster.abandoned import HOST_TAG, end_abandoned
 from aela_dagster.records import VIDEOS_TAG
 from assets import common
+from resources.devices import torch_device
 
 ASSET_MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
 WAIT_S = 30.0  # for others that use Dagster's records
+MOST_SAID = 500  # letters of what Dagster says is wrong
 MOST_RUNS = 1000  # in which something was made of one video
 DAGSTER_YAML = """\
 telemetry:
@@ -60,12 +63,16 @@ run_retries:
 
 
 def prepare_dagster(home: Home) -> Path:
-    """Point this process and its children at the home and its Dagster folder; make the latter."""
+    """Point this process and its children at the home and its Dagster folder; make the latter.
+
+    A folder that `$DAGSTER_HOME` names already is left as it is, unless it is the home's own.
+    """
     os.environ["AELA_HOME"] = str(home.root)
-    if "DAGSTER_HOME" in os.environ:  # The user's own, with settings of its own.
-        return Path(os.environ["DAGSTER_HOME"])
     beside = Path("data") if home.root.protocol else Path(str(home.root))
     folder = (beside / "dagster").absolute()
+    given = Path(os.environ.get("DAGSTER_HOME") or folder)
+    if given != folder:
+        return given
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["DAGSTER_HOME"] = str(folder)
     if not (folder / "dagster.yaml").exists():
@@ -73,8 +80,22 @@ def prepare_dagster(home: Home) -> Path:
     return folder
 
 
+def check_compute(preset: str, effort: float, device: str, **_: object) -> None:
+    """
+    Raises:
+        ValueError: there is no such preset, effort or device.
+    """
+    presets.preset(preset, effort)
+    if device != "auto":
+        torch_device(device)
+
+
 class RunFailed(RuntimeError):
     """A run did not succeed; the message says why, in the words of the step that failed."""
+
+
+class NoInstance(RuntimeError):
+    """Dagster's records or settings cannot be used; the message says where they lie, and why."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +112,24 @@ class Runner:
 
     @classmethod
     def at(cls, home: Home, **compute: Any) -> "Runner":
-        """A runner that records its runs in `$DAGSTER_HOME`, else in the home's own folder."""
-        prepare_dagster(home)
-        instance = dg.DagsterInstance.get()
-        end_abandoned(instance)
+        """A runner that records its runs in `$DAGSTER_HOME`, else in the home's own folder.
+
+        Raises:
+            ValueError: there is no such preset, effort or device.
+            NoInstance: that folder cannot be used.
+        """
+        if compute:
+            check_compute(**{"effort": 1.0, **compute})
+        folder = prepare_dagster(home)
+        try:
+            instance = dg.DagsterInstance.get()
+            end_abandoned(instance)
+        except Exception as error:  # Dagster's own, its database's, or what a setting asks for.
+            why = " ".join(str(error).split())[:MOST_SAID]
+            raise NoInstance(
+                f"Dagster's folder {folder} cannot be used: {why} Look at its dagster.yaml, and "
+                "whether you may write to it."
+            ) from error
         return cls(home, instance, compute)
 
     def run(self, job: str, video: str | None = None) -> dg.ExecuteInProcessResult:
@@ -258,7 +293,11 @@ def plain(event: dg.AssetMaterialization) -> dg.AssetMaterialization:
 def _why(result: dg.ExecuteInProcessResult) -> str:
     for check in result.get_asset_check_evaluations():
         if not check.passed and check.blocking:
-            measured = ", ".join(f"{k} {v.value}" for k, v in check.metadata.items())
+            measured = ", ".join(
+                f"{name} {value.value:.3g}"
+                for name, value in check.metadata.items()
+                if isinstance(value, dg.FloatMetadataValue)
+            )
             return (
                 f"{check.asset_key.to_user_string()} did not pass its check {check.check_name} "
                 f"({measured}), so what was learned before stays in use; add videos, or train "

@@ -18,6 +18,7 @@ from aela_dagster.runs import Runner
 def run(console: Console, runner: Runner) -> None:
     """Print it. What is due is asked for by the sensors while `aela up` runs."""
     home, instance = runner.home, runner.instance
+    console.print(f"Home: {home.root}", highlight=False, soft_wrap=True)
     runs, now_s = records.under_way(instance), time.time()
     table = Table("model", "state", "why")
     standings = plan.standings(instance, home, the_schedule.conditions, now_s, runs)
@@ -37,8 +38,8 @@ def run(console: Console, runner: Runner) -> None:
         return
     watching = plan.to_watch(instance, home, generation, now_s, runs)
     console.print(
-        f"Generation {generation.sha[:12]} speaks since {generation.created}; it has watched "
-        f"{len(predicted(home, generation.sha))} videos, {len(watching.now)} are due. "
+        f"Generation {generation.sha[:12]} speaks since {generation.created}. Watched: "
+        f"{len(predicted(home, generation.sha))}, due: {len(watching.now)}. "
         + escape(watching.why),
         highlight=False,
         soft_wrap=True,

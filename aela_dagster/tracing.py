@@ -13,7 +13,7 @@ from upath import UPath
 
 from aela.memory import forget as forgetting
 from aela.memory import store
-from aela.memory.videos import UnknownVideo
+from aela.memory.videos import UnknownVideo, without_hash
 from aela.mimicry import generation as generations
 from aela.mimicry import lineage
 from aela.mimicry.lineage import Dependents
@@ -49,7 +49,7 @@ def run(
     elif as_json:
         print(json.dumps(asdict(found), indent=1, default=str))
     else:
-        console.print(_up(found), highlight=False)
+        console.print(_up(found), highlight=False, soft_wrap=True)
 
 
 def _key(home: Home, name: str) -> str:
@@ -61,12 +61,15 @@ def _key(home: Home, name: str) -> str:
 
 def _up(found: Trace) -> Tree:
     row, generation = found.row, found.generation
-    said = f"said {row['sound']}" if row["said"] else "stayed silent"
+    heard = f"{without_hash(row['clip_video'])} at {row['clip_start_s']:.1f} s"
+    said = f"said what was heard in {heard}" if row["said"] else "stayed silent"
     tree = Tree(
         f"[bold]{found.video}[/] at {row['time_s']:.2f} s: {said} "
         f"(confidence {row['confidence']:.2f}, novelty {row['novelty']:.3f}, "
         f"silent above {generation.threshold:.3f})"
     )
+    if row["said"]:
+        tree.add(f"its sound: {row['sound']}")
     leaning = tree.add("leans on")
     gone = {video: f", [red]forgotten[/] {when}" for video, when in found.forgotten.items()}
     leaning.add(

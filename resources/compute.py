@@ -13,7 +13,7 @@ from pydantic import Field
 
 from aela.learning import checkpoints
 from aela.learning.checkpoints import MODELS, Checkpoint
-from aela.presets import Preset, preset
+from aela.presets import DEFAULT_PRESET, Preset, preset
 from aela.storage import Home
 from resources.devices import UnknownDevice, torch_device
 from resources.trainer import FAILED, TRAINED
@@ -38,12 +38,14 @@ def cores() -> int:
 class Compute(dg.ConfigurableResource):
     """How models are trained and run."""
 
-    preset: str = Field(default="aela1", description="Preset of settings: aela0, aela1 or quick.")
+    preset: str = Field(
+        default=DEFAULT_PRESET, description="Preset of settings: aela0, aela1 or quick."
+    )
     effort: float = Field(
         default=1.0, gt=0, description="Share of the preset's training steps and minutes to spend."
     )
     device: str = Field(default="auto", description="cpu, cuda, or auto: cuda where there is one.")
-    seed: int = Field(default=0, description="Seed of all randomness in training.")
+    seed: int = Field(default=0, ge=0, description="Seed of all randomness in training.")
     resume: bool = Field(
         default=True, description="Start from the checkpoint that speaks, where the settings agree."
     )

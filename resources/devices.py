@@ -19,11 +19,13 @@ def torch_device(name: str, model: str | None = None) -> str:
     Raises:
         UnknownDevice: there is no such device.
     """
-    import torch
-
     if name not in ("auto", "cpu", "cuda"):
         raise UnknownDevice(f"There is no device {name!r}; use cpu, cuda or auto.")
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+    if name == "cpu":
+        return "cpu"
+    import torch
+
+    if name == "auto" and not torch.cuda.is_available():
         return "cpu"
     if not torch.cuda.is_available():
         raise UnknownDevice("No CUDA device was found; set device to cpu or auto.")

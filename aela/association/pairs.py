@@ -8,7 +8,7 @@ from aela.learning.checkpoints import Checkpoint
 from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.memory.manifest import Manifest
-from aela.storage import Home, atomic, canonical_json, open_parquet, sha256
+from aela.storage import Home, atomic, canonical_json, read_parquet, sha256
 
 PAIRS = pa.schema(
     [
@@ -84,8 +84,7 @@ def make_pairs(
 
 def read_pairs(home: Home, sha: str) -> pa.Table:
     """The pairs table of that hash, with the columns of `PAIRS`, without forgotten videos."""
-    with open_parquet(home.pairs(sha)) as file:
-        table = pq.read_table(file, page_checksum_verification=True)
+    table = read_parquet(home.pairs(sha))
     videos = table["video"]
     kept = {v for v in videos.unique().to_pylist() if not manifests.forgotten(home, v)}
     return table.filter(pa.array([video in kept for video in videos.to_pylist()], pa.bool_()))

@@ -88,6 +88,8 @@ def inputs(source: str, *, replay: bool = False) -> list[Input]:
             f"{path} is a recording: take it in with `aela learn` or `aela watch`, or add "
             "--replay to play it as if it were live."
         )
+    if path.suffix and not address.scheme:
+        raise UnreadableVideo(f"There is no file {path}; give the path of a video, or {EXAMPLES}.")
     raise UnreadableVideo(f"{source!r} is no live source; give {EXAMPLES}.")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from aela.evaluation.page import text
 
 WIDTH, HEIGHT = 320, 170  # units of the drawing
-LEFT, RIGHT, TOP, BOTTOM = 42, 10, 10, 34  # around what is drawn
+LEFT, RIGHT, TOP, BOTTOM = 50, 10, 10, 34  # around what is drawn
 LANE = 44  # height of one distribution
 BINS = 30
 TICKS = 4
@@ -45,8 +45,10 @@ def lines(
     logarithmic = y_range is None and ys.min() > 0 and ys.max() / ys.min() > LOGARITHMIC_FROM
     lowest, highest = y_range or (ys.min(), ys.max())
     leftmost, rightmost = x_range or (xs.min(), xs.max())
-    x_axis = _Axis(min(leftmost, xs.min()), max(rightmost, xs.max()), LEFT, WIDTH - RIGHT)
-    y_axis = _Axis(min(lowest, ys.min()), max(highest, ys.max()), HEIGHT - BOTTOM, TOP, logarithmic)
+    across = min(leftmost, xs.min()), max(rightmost, xs.max())
+    x_axis = _Axis(*across, LEFT, WIDTH - RIGHT, whole=_whole(xs))
+    up = min(lowest, ys.min()), max(highest, ys.max())
+    y_axis = _Axis(*up, HEIGHT - BOTTOM, TOP, logarithmic=logarithmic, whole=_whole(ys))
     drawn, names = [], []
     for number, (name, of) in enumerate(series.items()):
         places = [(x_axis.at(x), y_axis.at(y)) for x, y in of]
@@ -83,7 +85,7 @@ def histogram(values: np.ndarray, name: str) -> str:
         low, high = low - 0.5, high + 0.5
     counts, edges = np.histogram(values, BINS, (low, high))
     x_axis = _Axis(low, high, LEFT, WIDTH - RIGHT)
-    y_axis = _Axis(0, max(counts.max(), 1), HEIGHT - BOTTOM, TOP)
+    y_axis = _Axis(0, max(counts.max(), 1), HEIGHT - BOTTOM, TOP, whole=True)
     middle = x_axis.at(float(np.median(values)))
     body = (
         _grid(x_axis, y_axis, HEIGHT, name)
@@ -134,9 +136,16 @@ class _Axis:
     """Where values from `low` to `high` lie between two places of the drawing."""
 
     def __init__(
-        self, low: float, high: float, start: float, end: float, logarithmic: bool = False
+        self,
+        low: float,
+        high: float,
+        start: float,
+        end: float,
+        *,
+        logarithmic: bool = False,
+        whole: bool = False,
     ) -> None:
-        self.logarithmic = logarithmic
+        self.logarithmic, self.whole = logarithmic, whole
         self.low, self.high = float(low), float(high) if high > low else float(low) + 1
         self.start, self.end = start, end
 
@@ -149,10 +158,16 @@ class _Axis:
     def ticks(self) -> list[float]:
         from matplotlib.ticker import LogLocator, MaxNLocator
 
-        locator = LogLocator(numticks=TICKS + 1) if self.logarithmic else MaxNLocator(TICKS)
+        counted = MaxNLocator(TICKS, integer=self.whole)
+        locator = LogLocator(numticks=TICKS + 1) if self.logarithmic else counted
         values = locator.tick_values(self.low, self.high)
         slack = 1e-6 * (self.high - self.low)
         return [v for v in values if self.low - slack <= v <= self.high + slack]
+
+
+def _whole(values: np.ndarray) -> bool:
+    """Whether these are counts, between which there is nothing."""
+    return bool(np.all(values == np.round(values)))
 
 
 def _grid(x_axis: _Axis, y_axis: _Axis, height: float, x_name: str) -> str:
@@ -169,7 +184,10 @@ def _grid(x_axis: _Axis, y_axis: _Axis, height: float, x_name: str) -> str:
 def _x_ticks(axis: _Axis, height: float, name: str) -> str:
     base = height - BOTTOM
     ticks = "".join(
-        _text(axis.at(value), base + 14, _short(value), "middle") for value in axis.ticks()
+        _text(x, base + 14, _short(value), "middle")
+        if (x := axis.at(value)) < WIDTH - 2 * RIGHT
+        else _text(WIDTH - 1, base + 14, _short(value), "end")
+        for value in axis.ticks()
     )
     return ticks + _text((axis.start + axis.end) / 2, base + 29, name, "middle")
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from aela.evaluation import score as scores
+from aela.storage import read_parquet
 
 MOST_POINTS = 40
 
@@ -43,10 +44,7 @@ def precision_recall(
     Raises:
         ValueError: as `score`.
     """
-    tables = []
-    for path in predictions:
-        with path.open("rb") as file:
-            tables.append(pq.read_table(file))
+    tables = [read_parquet(UPath(path)) for path in predictions]
     values = np.concatenate([table["novelty"].to_numpy() for table in tables])
     if not len(values):
         return [], None

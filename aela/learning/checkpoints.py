@@ -134,7 +134,7 @@ def find(home: Home, name: str) -> Checkpoint:
     if len(matching) != 1 or not name:
         shown = ", ".join(f"{path.parent.name} {path.stem[:12]}" for path in matching[:5])
         several = f"{name!r} is the start of several checkpoints ({shown}); write more of it."
-        none = f"There is no checkpoint {name!r} in {home.root}; `aela trace` shows some."
+        none = f"There is no checkpoint {name!r} in {home.root}; `aela trace VIDEO` shows some."
         raise UnknownCheckpoint(several if matching else none)
     return read(home, matching[0].parent.name, matching[0].stem)
 

@@ -21,7 +21,7 @@ from upath import UPath
 from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.memory.manifest import Entry, Manifest
-from aela.storage import Home, atomic, open_parquet, read_json, write_json
+from aela.storage import Home, atomic, open_parquet, read_json, read_parquet, write_json
 
 Sense = Literal["frame", "clip", "ground"]
 REFRESHED = 100  # rows that are embedded anew in a round, though they could be taken over
@@ -145,8 +145,7 @@ def find(
 
 
 def _read(path: UPath) -> np.ndarray:
-    with open_parquet(path) as file:
-        column = pq.read_table(file, page_checksum_verification=True)["embedding"].combine_chunks()
+    column = read_parquet(path)["embedding"].combine_chunks()
     return column.flatten().to_numpy().reshape(len(column), column.type.list_size).copy()
 
 

@@ -162,11 +162,11 @@ def _sense(model: str, known: Known, conditions: Conditions, now_s: float) -> Tr
     held: int = getattr(memory, rows)
     least: int = getattr(conditions, f"least_{rows}")
     if held < least:
-        return f"Memory holds {held} {rows}; it learns from {least} on."
+        return f"Memory holds {held} {rows} to learn from; it begins with {least}."
     new, gone = _difference(model, known)
     training = Training(model, memory, {}, current.sha if current else None, "")
     if current and gone:
-        return _because(training, f"{_videos(gone)} that it learned from are gone or changed.")
+        return _because(training, f"Gone or changed is what it learned of {_videos(gone)}.")
     if current and not new:
         if sound(current.card):
             return f"It has learned from all {held} {rows} of {_videos(memory.entries)}."
@@ -192,9 +192,9 @@ def _words(known: Known) -> Training | str:
     if mel is None:
         return "It waits for the first mel_autoencoder."
     if not sound(mel.card):
-        return "It waits for a mel_autoencoder that passes its checks."
+        return "It waits until the mel_autoencoder passes its checks."
     if _difference("mel_autoencoder", known)[1]:
-        return "It waits for a mel_autoencoder that has not learned from what is gone."
+        return "It waits until the mel_autoencoder no longer knows what is gone."
     inputs = {"mel_autoencoder": mel.sha}
     manifest = known.learned["mel_autoencoder"]
     training = Training("word_autoencoder", manifest, inputs, words.sha if words else None, "")
@@ -211,9 +211,9 @@ def _association(known: Known, coming: Collection[str]) -> Training | str:
         if part not in known.current:
             return f"It waits for the first {part}."
         if not sound(known.current[part].card):
-            return f"It waits for a {part} that passes its checks."
+            return f"It waits until the {part} passes its checks."
         if _difference(part, known)[1]:
-            return f"It waits for a {part} that has not learned from what is gone."
+            return f"It waits until the {part} no longer knows what is gone."
     shared = common(known.memory, *(known.learned[part] for part in parts))
     if not any(entry.frames and entry.clips for entry in shared.entries):
         return "Sight and hearing have learned from no video together yet."

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 
-import pyarrow.parquet as pq
-
 from aela.learning import checkpoints
 from aela.memory import store
 from aela.memory.verify import Kind
-from aela.storage import Home, open_parquet
+from aela.storage import Home, read_parquet
 
 
 def kinds(home: Home) -> list[Kind]:
@@ -41,8 +39,7 @@ def _checkpoint(home: Home, name: str) -> Iterator[str]:
 
 def _embeddings(home: Home, name: str) -> Iterator[str]:
     path = home.root / name
-    with open_parquet(path) as file:
-        table = pq.read_table(file, page_checksum_verification=True)
+    table = read_parquet(path)
     made_of = (table.schema.metadata or {}).get(b"content", b"").decode()
     if made_of != store.content(home, path.stem):
         yield f"{path} was made of other rows than memory holds of {path.stem}; delete it."

@@ -81,3 +81,19 @@ def _parts(address: str) -> tuple[str | None, int | None]:
         return parts.hostname, parts.port or HTTP_PORT  # which browsers leave out
     except ValueError:
         return None, None
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        OSError: it cannot; the message says why.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=64)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{host}:{port} cannot be listened at ({error.strerror}); choose another address.",
+        ) from None

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import re
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -24,7 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from aela.live import messages
-from aela.live.door import COOKIE, Door
+from aela.live.door import COOKIE, Door, listening
 from aela.live.messages import BadMessage
 from aela.live.outbox import Outbox
 from aela.live.session import MOST_TABS, Session, Tab
@@ -298,7 +297,7 @@ class Server:
 
     def __init__(self, home: Home, session: Session, door: Door) -> None:
         self.door = door
-        self.listening = _listening(door)
+        self.listening = listening(door.host, door.port)
         config = uvicorn.Config(
             application(home, session, door),
             http=_Impatient,
@@ -325,15 +324,3 @@ class Server:
         """Close all sockets, and end."""
         self.server.should_exit = True
         self.thread.join()
-
-
-def _listening(door: Door) -> socket.socket:
-    family = socket.AF_INET6 if ":" in door.host else socket.AF_INET
-    try:
-        return socket.create_server((door.host, door.port), family=family, backlog=64)
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"{door.host}:{door.port} cannot be listened at ({error.strerror}); choose another "
-            "--port.",
-        ) from None

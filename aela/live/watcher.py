@@ -8,6 +8,7 @@ from typing import Any
 from aela.capture import SAMPLE_RATE_HZ, CaptureSettings
 from aela.live.mind import Mind, Thought
 from aela.live.pictures import Look, Looker
+from aela.mimicry.certainty import certainty
 from aela.mimicry.sayings import Heard, Turn
 
 AGREES_WITHIN_S = 1.0  # two looks in a row must bring the same word to mind before it is said
@@ -192,12 +193,14 @@ class _Mouth:
     def described(self, thought: Thought, at_s: float) -> dict[str, Any]:
         """What a page is told; the remembered moments now and then, and when another word is."""
         told_s, word, says = self.told
+        threshold = self.mind.mimic.generation.threshold
         found: dict[str, Any] = {
             "seen": {
                 "says": thought.speaks,
+                "unsure": certainty(thought.confidence, thought.novelty, threshold) == "unsure",
                 "novelty": round(thought.novelty, 4),
                 "confidence": round(thought.confidence, 4),
-                "threshold": round(self.mind.mimic.generation.threshold, 4),
+                "threshold": round(threshold, 4),
             },
             "word": thought.word if thought.speaks else None,
         }

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow.parquet as pq
 from upath import UPath
 
 from aela.memory import catalogue, store, videos
@@ -20,7 +19,7 @@ from aela.memory import manifest as manifests
 from aela.memory.cache import Cache
 from aela.memory.manifest import ChangedMemory
 from aela.memory.videos import UnknownVideo
-from aela.storage import Home, open_parquet, read_json, write_json
+from aela.storage import Home, read_json, read_parquet, write_json
 
 LEANS_ON = ["clip_video", "frames"]  # columns of predictions that name remembered moments
 
@@ -300,8 +299,7 @@ def _leaning(home: Home, video: str) -> dict[str, int]:
     for path in home.all_predictions.glob("*/*.parquet"):
         if path.parent.name == video:
             continue
-        with open_parquet(path) as file:
-            rows = pq.read_table(file, columns=LEANS_ON).to_pylist()
+        rows = read_parquet(path, LEANS_ON).to_pylist()
         number = sum(names_moment_of(row, {video}) for row in rows)
         if number:
             counts[path.parent.name] = counts.get(path.parent.name, 0) + number

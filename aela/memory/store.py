@@ -21,7 +21,16 @@ from upath import UPath
 from aela.capture import SAMPLE_RATE_HZ, Clip, Frame, Rejection
 from aela.memory import catalogue, videos
 from aela.memory.videos import Role, UnknownVideo, Video
-from aela.storage import Home, atomic, canonical_json, open_parquet, read_json, sha256, write_json
+from aela.storage import (
+    Home,
+    atomic,
+    canonical_json,
+    open_parquet,
+    read_json,
+    read_parquet,
+    sha256,
+    write_json,
+)
 
 FRAMES = pa.schema(
     [
@@ -329,8 +338,7 @@ def read_rejections(home: Home, video: str) -> pa.Table:
 
 def _read(path: UPath, video: str, columns: list[str] | None) -> pa.Table:
     try:
-        with open_parquet(path, columns) as file:
-            return pq.read_table(file, columns=columns, page_checksum_verification=True)
+        return read_parquet(path, columns)
     except FileNotFoundError:
         raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.") from None
 

@@ -295,8 +295,16 @@ def local_copy(home: Home, video: Video) -> Iterator[Path]:
 
 
 def quarantine(home: Home, video: Video, reason: str) -> UPath:
-    """Set a video aside that cannot be used; the file is kept beside a text with the reason."""
-    target = set_aside(home, media_of(home, video), reason)
+    """Set a video aside that cannot be used; the file is kept beside a text with the reason.
+
+    Taken in again, it is not kept a second time.
+    """
+    media = media_of(home, video)
+    target = home.quarantine / media.name
+    if target.exists() and sha256_file(target) == video.sha256:
+        media.unlink(missing_ok=True)
+    else:
+        target = set_aside(home, media, reason)
     (home.videos / f"{video.video}.json").unlink(missing_ok=True)
     return target
 

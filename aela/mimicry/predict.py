@@ -11,7 +11,7 @@ from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import UnknownGeneration
-from aela.storage import Home, atomic, open_parquet, write_bytes
+from aela.storage import Home, atomic, read_parquet, write_bytes
 
 if TYPE_CHECKING:  # Readers of predictions need no network.
     from aela.mimicry.recall import Mimic, Recollection
@@ -98,8 +98,7 @@ def write(table: pa.Table, path: UPath) -> None:
 
 def read_predictions(home: Home, video: str, generation: str) -> pa.Table:
     """The predictions table, with the columns of `PREDICTIONS`."""
-    with open_parquet(home.predictions(video, generation)) as file:
-        return pq.read_table(file, page_checksum_verification=True)
+    return read_parquet(home.predictions(video, generation))
 
 
 def made_of(schema: pa.Schema) -> str | None:

@@ -1,15 +1,20 @@
 """The command line, as a person meets it."""
 
 import os
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from aela.live.door import listening
 from aela.memory import store
 from aela.storage import Home
-from aela_dagster import stages
+from aela_dagster import cli, stages
+from aela_dagster.runs import prepare_dagster
 
 COMMANDS = ("demo", "learn", "watch", "add", "up", "status", "trace", "report", "score", "doctor")
 
@@ -32,6 +37,24 @@ def test_help_names_every_command_and_each_gives_an_example(capsys: pytest.Captu
         assert "Example: " in runner.invoke(app, [command, "--help"]).output
 
 
+@pytest.fixture
+def refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """The one sentence with which a command ends in vain."""
+
+    def refuse(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["aela", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr().err
+        assert ended.value.code == 1
+        assert said.startswith("aela:") and said.count("\n") == 1 and "Traceback" not in said
+        return said
+
+    return refuse
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -41,13 +64,67 @@ def test_help_names_every_command_and_each_gives_an_example(capsys: pytest.Captu
         (["score", "nowhere", "nothing.json"], "no predictions"),
         (["demo", "--videos", "here"], "Give both --videos"),
         (["report"], "Nothing was learned yet"),
+        (["learn"], "Memory is empty"),
+        (["learn", "README.md", "--preset", "quik"], "There is no preset 'quik'"),
+        (["watch", "README.md", "--device", "tpu"], "There is no device 'tpu'"),
+        (["up", "--preset", "quik"], "There is no preset 'quik'"),
+        (["status"], "There is no data folder"),
     ],
 )
-def test_a_mistake_is_answered_in_one_sentence(home: Home, arguments: list[str], says: str):
-    result = _aela(*arguments)
-    assert result.returncode == 1
-    assert says in result.stderr
-    assert "Traceback" not in result.stderr and result.stderr.count("\n") <= 2
+def test_a_mistake_is_answered_in_one_sentence(
+    home: Home, refused: Callable[..., str], arguments: list[str], says: str
+):
+    assert says in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("run_monitorin: {enabled: true}", "run_monitorin"),
+        ("concurrency: {runs: {max_concurrent_runs: six}}", "max_concurrent_runs"),
+        ("storage: {postgres: {postgres_url: nowhere}}", "ostgres"),
+    ],
+)
+def test_what_is_wrong_in_the_settings_of_dagster_is_said(
+    home: Home, refused: Callable[..., str], line: str, says: str
+):
+    folder = home.root / "dagster"
+    folder.mkdir(parents=True)
+    (folder / "dagster.yaml").write_text(line)
+    said = refused("status")
+    assert f"{folder} cannot be used" in said and says in said
+
+
+def test_a_variable_that_cannot_be_so_is_named(home: Home, monkeypatch: pytest.MonkeyPatch):
+    for name, value in (("AELA_MAX_PIXELS", "1000"), ("AELA_LEAST_FRAMES", "few")):
+        with monkeypatch.context() as set_wrongly:
+            set_wrongly.setenv(name, value)
+            with pytest.raises(ValueError, match=f"^{name} is '{value}': .*\\.$"):
+                runpy.run_module("aela_dagster.definitions")
+
+
+def test_the_ui_says_when_its_port_is_taken(home: Home, refused: Callable[..., str]):
+    with closing(listening("127.0.0.1", 0)) as taken:
+        said = refused("up", "--port", str(taken.getsockname()[1]))
+    assert "cannot be listened at" in said
+
+
+def test_a_folder_of_dagster_that_is_the_homes_own_gets_its_settings(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    own = Path(str(home.root)) / "dagster"
+    monkeypatch.setenv("DAGSTER_HOME", str(own))
+    assert prepare_dagster(home) == own
+    assert "telemetry" in (own / "dagster.yaml").read_text()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    assert prepare_dagster(home) == tmp_path and not (tmp_path / "dagster.yaml").exists()
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["aela", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code, capsys.readouterr().out.count(".")) == (0, 2)
 
 
 def test_watching_before_learning_says_to_learn_first(home: Home, nursery: Path):
@@ -73,12 +150,11 @@ def test_labels_beside_the_videos_are_no_video(tmp_path: Path):
 
 
 def test_status_says_what_each_model_waits_for(home: Home, nursery: Path):
-    said = _aela("status").stdout
-    assert "Nothing was learned yet" in said and "Memory holds 0 frames" in said
-    assert "first mel_autoencoder" in said
     _aela("add", str(next((nursery / "train").glob("*.mp4"))))
     said = _aela("status").stdout
-    assert "1 to ingest" in said
+    assert "Nothing was learned yet" in said and "Memory holds 0 frames to learn from" in said
+    assert "first mel_autoencoder" in said
+    assert "1 to ingest" in said and said.startswith(f"Home: {home.root}\n")
 
 
 def test_doctor_finds_a_folder_that_cannot_be_written(tmp_path: Path):

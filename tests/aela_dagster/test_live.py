@@ -24,7 +24,7 @@ from aela.mimicry import verify
 from aela.storage import Home
 from aela_dagster import cli, live, recording
 from aela_dagster.cutter import Cutter
-from aela_dagster.learner import is_learning
+from aela_dagster.learner import LOCK
 from aela_dagster.live import Live
 from aela_dagster.runs import Runner
 from tests.capture.media import RATE_HZ, room
@@ -41,6 +41,12 @@ def problems(home: Home) -> list[str]:
         for thing in kind.things
         for problem in kind.problems(thing)
     ]
+
+
+def is_learning(folder: Path) -> bool:
+    """Whether a daemon runs."""
+    with (folder / LOCK).open("ab") as lock:
+        return not recording.locked(lock.fileno())
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -232,7 +238,7 @@ def test_the_command_starts_learning_and_ends_in_order_at_ctrl_c(home: Home):
             opened.wait_for("kept")
         folder = Path(str(home.root)) / "dagster"
         wait_until(lambda: is_learning(folder))
-        assert "`aela live` runs on this home" in _ui_alone(home)
+        assert "`aela up` or `aela live` runs on this home" in _ui_alone(home)
     finally:
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=2 * PATIENCE_S)
@@ -257,7 +263,7 @@ def test_its_daemon_ends_with_a_session_that_is_killed(home: Home):
     )
     folder = Path(str(home.root)) / "dagster"
     try:
-        wait_until(lambda: (folder / "live.lock").exists() and is_learning(folder))
+        wait_until(lambda: (folder / LOCK).exists() and is_learning(folder))
     finally:
         process.kill()
         process.wait()
