@@ -93,7 +93,8 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=64)
     except OSError as error:
+        why = (error.strerror or str(error)).partition(" (while")[0]
         raise OSError(
             error.errno,
-            f"{host}:{port} cannot be listened at ({error.strerror}); choose another address.",
+            f"{host}:{port} cannot be listened at ({why}); choose another address or port.",
         ) from None
