@@ -319,6 +319,15 @@ def test_a_file_may_have_any_name(home: Home, instance: dg.DagsterInstance, name
     assert outside == {Path(str(home.root)).name}
 
 
+def test_what_is_dropped_again_is_set_aside_once(home: Home, instance: dg.DagsterInstance):
+    for _ in range(2):
+        _drop(home, "notes.mp4", b"these are my notes")
+        assert list(_ingest(instance, _settle(instance)).values()) == [False]
+    kept = [path for path in home.quarantine.iterdir() if path.suffix != ".txt"]
+    assert [path.read_bytes() for path in kept] == [b"these are my notes"]
+    assert len(list(home.quarantine.iterdir())) == 2 and not videos.known(home)
+
+
 def test_nothing_in_quarantine_is_overwritten(home: Home, instance: dg.DagsterInstance):
     for role in videos.ROLES:
         for _ in range(2):

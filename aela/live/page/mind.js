@@ -46,7 +46,7 @@ export class Mind {
       mark.hidden = false;
       return;
     }
-    if (seen.says && seen.unsure) this.#answer("says", "It is not sure:");
+    if (seen.says && seen.unsure) this.#answer("says", "It may know this.");
     else if (seen.says) this.#answer("says", speaks ? "It knows this." : "It would say:");
     else this.#answer("silent", "Silent: it does not know this.");
     meter("sure", seen.confidence, `${Math.round(100 * seen.confidence)} %`);

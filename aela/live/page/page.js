@@ -166,12 +166,16 @@ function showMemory(memory) {
   for (const [id, count] of Object.entries(counts)) write(byId(id), count.toLocaleString());
   write(byId("clips-name"), `clips, ${Math.round(memory.seconds).toLocaleString()} s`);
   const { open_frames: frames, open_clips: clips } = memory;
-  write(byId("open"), frames || clips ? `and ${frames} frames, ${clips} clips of this minute` : "");
+  write(byId("open"), frames || clips ? `and ${named(frames, "frame")}, ${named(clips, "clip")} of this minute` : "");
+}
+
+function named(count, thing) {
+  return `${count} ${thing}${count === 1 ? "" : "s"}`;
 }
 
 function showDropped({ pictures, sound_s: soundS }) {
   const told = [];
-  if (pictures) told.push(`${pictures.toLocaleString()} pictures passed over for newer ones`);
+  if (pictures) told.push(`${pictures.toLocaleString()} pictures passed over`);
   if (soundS) told.push(`${soundS.toLocaleString()} s of sound lost`);
   write(byId("dropped"), told.join(", "));
 }
