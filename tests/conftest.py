@@ -8,6 +8,9 @@ from pathlib import Path
 # Before torch is loaded: two threads for networks as small as the tests' wait more than they work,
 # and many times more beside anything else on the machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# As wide as a test asks for: the commands' console would keep what a worker of the tests sets.
+os.environ.pop("COLUMNS", None)
+os.environ.pop("LINES", None)
 
 import av
 import dagster as dg

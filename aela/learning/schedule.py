@@ -166,7 +166,7 @@ def _sense(model: str, known: Known, conditions: Conditions, now_s: float) -> Tr
     new, gone = _difference(model, known)
     training = Training(model, memory, {}, current.sha if current else None, "")
     if current and gone:
-        return _because(training, f"Gone or changed is what it learned of {_videos(gone)}.")
+        return _because(training, f"What it learned of {_videos(gone)} is gone or changed.")
     if current and not new:
         if sound(current.card):
             return f"It has learned from all {held} {rows} of {_videos(memory.entries)}."

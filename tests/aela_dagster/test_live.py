@@ -214,7 +214,7 @@ def test_what_is_wrong_with_the_options_is_said_in_a_sentence(home: Home):
 def test_a_port_that_is_taken_is_said_in_a_sentence(runner: Runner):
     door = Door.at("127.0.0.1", free_port())
     first = Live(runner, door, None, False, print)
-    with pytest.raises(OSError, match="choose another --port"):
+    with pytest.raises(OSError, match="choose another address or port"):
         Live(runner, door, None, False, print)
     first.server.listening.close()
 

@@ -69,8 +69,12 @@ def test_the_first_video_is_learned_at_once_and_so_is_each_new_one(model: str):
 
 def test_a_memory_too_small_is_told_with_its_size():
     conditions = Conditions(least_frames=128, least_clips=12)
-    assert "30 frames; it learns from 128" in waits("image_encoder", known([CUP]), conditions)
-    assert "6 clips; it learns from 12" in waits("mel_autoencoder", known([CUP]), conditions)
+    assert "30 frames to learn from; it begins with 128" in waits(
+        "image_encoder", known([CUP]), conditions
+    )
+    assert "6 clips to learn from; it begins with 12" in waits(
+        "mel_autoencoder", known([CUP]), conditions
+    )
     asked("mel_autoencoder", known([CUP, PEN]), conditions)
 
 
@@ -116,7 +120,7 @@ def test_nothing_builds_on_a_model_that_failed_its_checks_which_is_trained_again
         loss = {"mel_autoencoder": "mel", "word_autoencoder": "reconstruction"}.get(model, "loss")
         card = replace(of.current[model].card, metrics={f"first_{loss}": 1.0, f"last_{loss}": 2.0})
         bad = replace(of, current={**of.current, model: Checkpoint(model[:3], card)})
-        assert f"{model} that passes its checks" in waits(builds_on_it, bad)
+        assert f"{model} passes its checks" in waits(builds_on_it, bad)
         assert "did not pass" in asked(model, bad).why
         # However often that goes wrong, it is the same work, and so it is set aside in the end.
         worse = replace(of, current={**of.current, model: Checkpoint("another", card)})
