@@ -95,6 +95,7 @@ def test_what_is_wrong_in_the_settings_of_dagster_is_said(
     assert f"{folder} cannot be used" in said and says in said
 
 
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules")
 def test_a_variable_that_cannot_be_so_is_named(home: Home, monkeypatch: pytest.MonkeyPatch):
     for name, value in (("AELA_MAX_PIXELS", "1000"), ("AELA_LEAST_FRAMES", "few")):
         with monkeypatch.context() as set_wrongly:
