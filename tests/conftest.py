@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +76,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 @pytest.fixture
 def instance() -> dg.DagsterInstance:
     return dg.DagsterInstance.ephemeral()
+
+
+@pytest.fixture
+def on_disk() -> Iterator[dg.DagsterInstance]:
+    """An instance that threads may share."""
+    with dg.instance_for_test() as instance:
+        yield instance
 
 
 @pytest.fixture(scope="session")

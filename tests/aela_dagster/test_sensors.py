@@ -4,7 +4,6 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -40,13 +39,6 @@ sight, hearing, words, association = TRAINING
 @pytest.fixture(autouse=True)
 def _home(home: Home) -> Home:
     return home
-
-
-@pytest.fixture
-def on_disk() -> Iterator[dg.DagsterInstance]:
-    """An instance that threads may share."""
-    with dg.instance_for_test() as instance:
-        yield instance
 
 
 @pytest.fixture
