@@ -160,9 +160,10 @@ def learn(
     runner = Runner.at(
         Home.at(home), preset=preset, effort=effort, device=device, seed=seed, bars=True
     )
-    if videos:
-        stages.ingest(console, runner, stages.files(videos), "learn")
+    sources = stages.files(videos) if videos else []
+    ingested = stages.ingest(console, runner, sources, "learn") if sources else []
     stages.learn(console, runner)
+    stages.require_all(sources, ingested)
 
 
 @app.command()
@@ -185,11 +186,15 @@ def watch(
 
     Example: `aela watch afternoon.mp4 --volume 0`
     """
+    from aela.mimicry import generation as generations
     from aela_dagster import stages
 
     runner = Runner.at(Home.at(home), preset=preset, device=device)
-    watched = stages.ingest(console, runner, stages.files(videos), "watch")
+    sources = stages.files(videos)
+    generations.required(runner.home)
+    watched = stages.ingest(console, runner, sources, "watch")
     stages.watch(console, runner, watched, original_volume=volume)
+    stages.require_all(sources, watched)
 
 
 @app.command()

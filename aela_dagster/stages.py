@@ -85,6 +85,17 @@ def ingest(
     return ingested
 
 
+def require_all(sources: list[Path], ingested: list[str]) -> None:
+    """
+    Raises:
+        RunFailed: some of the files could not be used.
+    """
+    if missing := len(sources) - len(ingested):
+        raise RunFailed(
+            f"{missing} of {len(sources)} files could not be used; the lines above say why."
+        )
+
+
 def learn(console: Console, runner: Runner) -> None:
     """Train on everything remembered and publish a generation.
 
@@ -135,10 +146,8 @@ def watch(
         table: print every answer, not only where to find them.
 
     Raises:
-        UnknownGeneration: nothing was learned yet.
         RunFailed: some could not be watched; the others were.
     """
-    generations.required(runner.home)
     failure = None
     with console.status(f"Watching {len(videos)} videos …"):
         try:

@@ -17,6 +17,8 @@ from aela.mimicry.lineage import Origins
 from aela.mimicry.predict import read_predictions
 from aela.storage import Home
 
+NEAR_S = 5.0  # a prediction is that near to a time for which it is asked, at the ends of a video
+
 
 class UnknownPrediction(LookupError):
     """No such prediction in this home."""
@@ -92,6 +94,9 @@ def trace(home: Home, prediction: str) -> Trace:
     rows = read_predictions(home, video, path.stem).to_pylist()
     if not rows:
         raise UnknownPrediction(f"{video} has no sharp frame, so nothing was predicted for it.")
+    first, last = rows[0]["time_s"], rows[-1]["time_s"]
+    if not first - NEAR_S <= seconds <= last + NEAR_S:
+        raise UnknownPrediction(f"{video} was looked at from {first:.1f} s to {last:.1f} s.")
     row = min(rows, key=lambda row: abs(row["time_s"] - seconds))
     generation = generations.read(home, row["generation"])
     origins = lineage.origins_of(home, generation)

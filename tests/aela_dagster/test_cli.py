@@ -134,6 +134,22 @@ def test_watching_before_learning_says_to_learn_first(home: Home, nursery: Path)
     assert "Nothing was learned yet" in result.stderr and "aela learn" in result.stderr
 
 
+def test_a_file_that_cannot_be_used_is_told_at_the_end_too(
+    refused: Callable[..., str],
+    home: Home,
+    nursery: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no film")
+    learned = []
+    monkeypatch.setattr(stages, "learn", lambda console, runner: learned.append(runner.home))
+    said = refused("learn", str(broken), str(next((nursery / "train").glob("*.mp4"))))
+    assert "1 of 2 files could not be used" in said
+    assert learned and len(store.remembered(learned[0])) == 1
+
+
 def test_add_prints_the_partition_that_dagster_then_knows(home: Home, nursery: Path):
     import dagster as dg
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ from aela.mimicry import generation as generations
 from aela.mimicry import lineage, predict
 from aela.mimicry.generation import Generation
 from aela.mimicry.lineage import Moment
-from aela.mimicry.trace import trace
+from aela.mimicry.trace import UnknownPrediction, trace
 from aela.storage import Home, write_bytes
 from aela_dagster.watch import unwatched
 
@@ -291,6 +292,11 @@ def test_what_is_gone_from_the_way_back_is_named(life: Life):
     found = lineage.origins_of(life.home, generation)
     assert found.missing == (f"mel_autoencoder {generation.mel_autoencoder}",)
     assert {entry.video for entry in found.entries} == {life.cup, life.pen}
+
+
+def test_a_time_at_which_nothing_was_looked_at_is_refused(life: Life):
+    with pytest.raises(UnknownPrediction, match=r"was looked at from .* s to .* s"):
+        trace(life.home, f"{life.watched}@500")
 
 
 def test_a_generation_published_meanwhile_does_not_mix_into_a_trace(life: Life):
