@@ -84,11 +84,13 @@ def evaluation(
         write_report(gather(home, mimic, found, drawn, decoder), report)
         for sense, png in drawn.items():
             write_bytes(folder / f"distances_{sense}.png", png)
-        write_json(home.metrics(generation.sha), {**found.metrics(), "predicted": included})
-    measured = {"generation": generation.sha, **found.metrics(), "predicted": included}
+        measured = {**found.metrics(), "predicted": included}
+        write_json(home.metrics(generation.sha), measured)
     yield dg.MaterializeResult(
         "evaluation",
-        data_version=dg.DataVersion(sha256(canonical_json(measured))),
+        data_version=dg.DataVersion(
+            sha256(canonical_json({"generation": generation.sha, **measured}))
+        ),
         metadata={
             "generation": generation.sha,
             "path": dg.MetadataValue.path(str(folder)),

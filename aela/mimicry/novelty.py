@@ -13,7 +13,8 @@ from aela.storage import Home
 
 HALFWAY = 0.5  # as near to remembered things as to the ground, which counts a little less
 GROUND_COUNTS = 0.7  # power of the distance to the ground: 0 leaves it out, 1 weighs both alike
-MOST_MEASURED = 2048  # remembered frames, spread evenly, that the threshold is set by
+MOST_MEASURED = 1024  # remembered frames, spread evenly, that the threshold is set by; and ground
+LEAST_PARTED = 0.5  # between things and ground, for the ground to have a say in the threshold
 ROWS_AT_ONCE = 256
 
 
@@ -74,19 +75,35 @@ def threshold(
     ground: np.ndarray,
     times_s: np.ndarray,
     videos: np.ndarray,
+    ground_videos: np.ndarray,
     settings: MimicrySettings,
 ) -> float:
     """The novelty above which an image counts as unknown, from memory alone.
 
     Remembered frames of [m, d], at most MOST_MEASURED, are measured against memory without their
     own surroundings (frames of the same video less than `apart_s` away); the threshold is a
-    quantile of what comes out. Never above HALFWAY: what is nearer to bare ground than to anything
+    quantile of what comes out. Where many of them are hard to recognise, that would take bare
+    ground for known: it is never above what parts them best from the ground that was seen beside
+    things in other videos. Nor above HALFWAY: what is nearer to bare ground than to anything
     remembered is not known.
     """
-    found = met_anew(memory, ground, times_s, videos, settings)
-    if not len(found):
+    known = met_anew(memory, ground, times_s, videos, settings)
+    if not len(known):
         return 1.0  # Too little memory to know what is new: nothing is.
-    return min(HALFWAY, float(np.quantile(found, settings.quantile)))
+    bare = ground_met_anew(memory, videos, ground, ground_videos, settings.neighbours)
+    return min(HALFWAY, float(np.quantile(known, settings.quantile)), _parting(known, bare))
+
+
+def _parting(known: np.ndarray, bare: np.ndarray) -> float:
+    """The novelty at which the share of the known below it exceeds that of the bare ground most
+    (Youden 1950, "Index for Rating Diagnostic Tests"), infinite where it does by little."""
+    if not len(bare):
+        return np.inf
+    values = np.sort(known)
+    parted = np.arange(1, len(values) + 1) / len(values)
+    parted -= np.searchsorted(np.sort(bare), values, side="right") / len(bare)
+    best = parted.argmax()
+    return float(values[best]) if parted[best] > LEAST_PARTED else np.inf
 
 
 def met_anew(
@@ -117,14 +134,19 @@ def ground_met_anew(
         videos, ground_videos: [m] and [g], of which video the rows of memory [m, d] and ground
             [g, d] are.
     """
-    found = []
-    chosen = _measured(len(ground))
-    for video in np.unique(ground_videos[chosen]):
-        rows = chosen[ground_videos[chosen] == video]
-        others, other_ground = memory[videos != video], ground[ground_videos != video]
-        if len(others) >= neighbours:
-            found.append(novelty(ground[rows], others, other_ground, neighbours))
-    return np.concatenate(found) if found else np.zeros(0)
+    found = [np.zeros(0, np.float32)]
+    for rows in few_at_a_time(_measured(len(ground))) if len(ground) else []:
+        own = ground_videos[rows, None]
+        thing, room = ground[rows] @ memory.T, ground[rows] @ ground.T
+        thing[own == videos] = -np.inf
+        room[own == ground_videos] = 0  # as if it had nothing in common
+        comparable = np.isfinite(thing).sum(axis=1) >= neighbours
+        if comparable.any():
+            from_thing, from_ground = (
+                _distance(of[comparable], neighbours) for of in (thing, room)
+            )
+            found.append(_relative(from_thing, from_ground))
+    return np.concatenate(found)
 
 
 def _measured(count: int) -> np.ndarray:
@@ -163,5 +185,8 @@ def memory_threshold(
         times.append(table["time_s"].to_numpy())
         videos.append(np.full(len(table), index))
     memory, _ = embeddings.gather(home, image_encoder, manifest, "frame")
-    ground, _ = embeddings.gather(home, image_encoder, manifest, "ground")
-    return threshold(memory, ground, np.concatenate(times), np.concatenate(videos), settings)
+    ground, first = embeddings.gather(home, image_encoder, manifest, "ground")
+    beside = np.repeat(np.arange(len(first)), np.diff([*first.values(), len(ground)]))
+    return threshold(
+        memory, ground, np.concatenate(times), np.concatenate(videos), beside, settings
+    )

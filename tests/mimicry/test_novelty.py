@@ -2,7 +2,7 @@ import numpy as np
 
 from aela.learning import embeddings
 from aela.memory import manifest as manifests
-from aela.mimicry.novelty import memory_threshold, nearest, novelty, threshold
+from aela.mimicry.novelty import memory_threshold, met_anew, nearest, novelty, threshold
 from aela.mimicry.recall import load_remembering
 from aela.mimicry.settings import MimicrySettings
 from aela.storage import Home
@@ -32,7 +32,8 @@ def test_known_things_are_less_novel_than_strange_ones():
     rng = np.random.default_rng(1)
     things, _, memory, ground = _memory()
     times, videos = np.tile(np.arange(20.0), 5), np.repeat(np.arange(5), 20)
-    limit = threshold(memory, ground, times, videos, MimicrySettings(quantile=0.95))
+    beside = np.repeat([0, 1], 20)
+    limit = threshold(memory, ground, times, videos, beside, MimicrySettings(quantile=0.95))
     known = novelty(_unit(things + 0.3 * rng.normal(size=(5, 64))), memory, ground, 4)
     strange = novelty(_unit(rng.normal(size=(50, 64))), memory, ground, 4)
     assert (known <= limit).all()
@@ -51,7 +52,25 @@ def test_a_covered_thing_is_less_novel_than_the_bare_room():
 
 def test_with_too_little_memory_nothing_is_new():
     memory = _unit(np.eye(3, 8))
-    assert threshold(memory, memory[:0], np.arange(3.0), np.zeros(3), MimicrySettings()) == 1.0
+    nothing = np.zeros(0)
+    times, videos = np.arange(3.0), np.zeros(3)
+    assert threshold(memory, memory[:0], times, videos, nothing, MimicrySettings()) == 1.0
+
+
+def test_the_bare_room_stays_unknown_where_many_remembered_frames_show_only_that():
+    rng = np.random.default_rng(1)
+    things, rooms, memory, ground = _memory()
+    times, videos = np.tile(np.arange(20.0), 5), np.repeat(np.arange(5), 20)
+    beside, settings = np.tile([0, 1], 20), MimicrySettings()
+    missed = np.arange(0, 100, 6)  # the thing was not found in these
+    memory[missed] = _unit(rooms[missed % 4 // 2] + 0.5 * rng.normal(size=(len(missed), 64)))
+    limit = threshold(memory, ground, times, videos, beside, settings)
+    known = novelty(_unit(things + 0.3 * rng.normal(size=(5, 64))), memory, ground, 4)
+    bare = novelty(_unit(rooms[:1] + 0.5 * rng.normal(size=(50, 64))), memory, ground, 4)
+    assert known.max() <= limit
+    assert (bare > limit).mean() > 0.9
+    found = met_anew(memory, ground, times, videos, settings)
+    assert (bare > np.quantile(found, settings.quantile)).mean() < 0.2  # the rest would be named
 
 
 def test_what_was_seen_in_silence_stays_unknown(home: Home):
