@@ -38,7 +38,6 @@ const connection = new Connection({ open, lost, message, binary });
 // ---- the socket -----------------------------------------------------------------------------
 
 function open() {
-  link("connected");
   voice.forgetAll(); // a new server numbers them anew
   if (begun) connection.tell({ type: "begin", take: now() - (lostAt ?? now()) < TAKE_BACK_S });
   if (lostAt !== null) toast("Connected again.");
@@ -55,7 +54,7 @@ function lost(waitS, reason) {
 
 function link(name, sentence = name) {
   byId("link").dataset.state = name;
-  byId("link").textContent = sentence;
+  write(byId("link"), sentence);
 }
 
 function message(told) {
@@ -142,6 +141,7 @@ function showState(told) {
     byId(name).setAttribute("aria-pressed", told[name]);
   }
   byId("forget").disabled = false;
+  link("connected"); // not before its buttons and keys do something
   document.body.classList.toggle("not-learning", !told.learn);
   showMemory(told.memory);
   showDropped(told.dropped);
