@@ -9,7 +9,7 @@ training makes of its settings before the first step is made again and therefore
 import copy
 import json
 import logging
-import os
+import math
 import time
 import zlib
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from upath import UPath
 
 from aela.learning import checkpoints
 from aela.learning.checkpoints import Card
-from aela.ranges import WrongSetting
+from aela.ranges import environment_number
 from aela.storage import Home, canonical_json, sha256, write_bytes
 
 SAVE_EVERY = "AELA_SAVE_EVERY_S"  # environment variable: another time than SAVE_EVERY_S
@@ -168,14 +168,9 @@ class _Chance:
 
 
 def _every_s() -> float:
-    text = os.environ.get(SAVE_EVERY) or str(SAVE_EVERY_S)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise WrongSetting(f"{SAVE_EVERY} must be a number of seconds, 0 or more, not {text!r}.")
-    return seconds
+    return environment_number(
+        SAVE_EVERY, SAVE_EVERY_S, lambda s: 0 <= s < math.inf, "a number of seconds, 0 or more"
+    )
 
 
 def _state(part: Part) -> Any:

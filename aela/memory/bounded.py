@@ -6,11 +6,11 @@ stays whenever this is asked, and what has left does not come back but where roo
 sampling: Vitter 1985; bottom-k sketches: Cohen, Kaplan 2007). What is left out stays on disk.
 """
 
-import os
+import math
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from aela.ranges import WrongSetting
+from aela.ranges import environment_number
 from aela.storage import sha256
 
 MOST_FRAMES = "AELA_MOST_FRAMES"  # environment variable: frames that are kept at most
@@ -37,18 +37,11 @@ def bounds() -> tuple[float, float]:
     Raises:
         WrongSetting: an environment variable holds no number above 0.
     """
-    return _number(MOST_FRAMES), _number(MOST_CLIPS)
+    return _most(MOST_FRAMES), _most(MOST_CLIPS)
 
 
-def _number(variable: str) -> float:
-    text = os.environ.get(variable) or "inf"
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not number > 0:
-        raise WrongSetting(f"{variable} must be a number above 0, not {text!r}.")
-    return number
+def _most(variable: str) -> float:
+    return environment_number(variable, math.inf, lambda most: most > 0, "a number above 0")
 
 
 def kept(newest_first: Sequence[Video], frames: float, clips: float) -> list[Video]:

@@ -8,6 +8,7 @@ not used for longest goes when the cache grows too large.
 """
 
 import contextlib
+import math
 import os
 import shutil
 import tempfile
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from aela.ranges import WrongSetting
+from aela.ranges import WrongSetting, environment_number
 from aela.storage import Home, canonical_json, sha256
 
 FOLDER = "AELA_CACHE"  # environment variable: another folder than the home's
@@ -64,13 +65,9 @@ class Cache:
         Raises:
             WrongSetting: `$AELA_CACHE_GB` is no number above 0.
         """
-        text = os.environ.get(SIZE) or str(MOST_GB)
-        try:
-            most_gb = float(text)
-        except ValueError:
-            most_gb = 0.0
-        if not 0 < most_gb < float("inf"):
-            raise WrongSetting(f"{SIZE} must be a number of gigabytes above 0, not {text!r}.")
+        most_gb = environment_number(
+            SIZE, MOST_GB, lambda gb: 0 < gb < math.inf, "a number of gigabytes above 0"
+        )
         if folder := os.environ.get(FOLDER):
             return cls(Path(folder), int(most_gb * 1e9))
         if not home.root.protocol:
