@@ -19,10 +19,12 @@ Methods: `rounds`, what AELA does; `newest`, naive fine-tuning on the newest vid
 `everything`, all models trained anew on all of memory, which is done after a quarter, half, three
 quarters and all of the videos, its cost at the others being drawn between; and `rounds` without one
 of its means: no replay of what is old, no distillation from the parent, embeddings not aligned with
-the parent's, or all embeddings refreshed at once; or with a memory bounded to KEPT_FRAMES, of which
-an even sample is kept (`bounded`) or the newest (`bounded-newest`). Each sequence is one JSON file
-in --out; those that are there are not run again. From all in --out a table is made and printed, and
-a picture.
+the parent's, no running mean of the image encoder's weights, or all embeddings refreshed at once;
+or with a memory bounded to KEPT_FRAMES, of which an even sample is kept (`bounded`) or the newest
+(`bounded-newest`). In these each new generation speaks, so that they show what learning does; with
+`gated`, or `-gated` behind the others' names, only those speak that the gate lets pass. Each
+sequence is one JSON file in --out; those that are there are not run again. From all in --out a
+table is made and printed, and a picture.
 """
 
 import argparse
@@ -49,6 +51,7 @@ from aela.learning.checkpoints import MODELS, Checkpoint
 from aela.memory import bounded
 from aela.memory import manifest as manifests
 from aela.memory.manifest import Entry, Manifest
+from aela.mimicry.gate import judge
 from aela.mimicry.generation import Generation
 from aela.mimicry.novelty import memory_threshold
 from aela.mimicry.predict import look, write
@@ -79,6 +82,7 @@ class Method:
         anew: learn all from nothing.
         refreshed: rows that are embedded anew in a round, None for all.
         kept: what of the videos so far, newest first, is remembered.
+        gated: a generation speaks only if the gate lets it.
     """
 
     change: Callable[[Preset], Preset] = lambda settings: settings
@@ -86,6 +90,7 @@ class Method:
     anew: bool = False
     refreshed: int | None = embeddings.REFRESHED
     kept: Callable[[list[Entry]], list[Entry]] = lambda entries: entries
+    gated: bool = False
 
 
 def _sight(**values: Any) -> Callable[[Preset], Preset]:
@@ -120,8 +125,12 @@ METHODS = {
     "bounded-newest": Method(kept=lambda entries: _newest(entries)),
     "no-distillation": Method(_no_distillation),
     "no-alignment": Method(_sight(aligned=False)),
+    "no-average": Method(_sight(averaged=1)),
     "no-replay": Method(_no_replay),
     "refreshed-at-once": Method(refreshed=None),
+    "gated": Method(gated=True),
+    "no-alignment-gated": Method(_sight(aligned=False), gated=True),
+    "no-replay-gated": Method(_no_replay, gated=True),
 }
 
 
@@ -132,9 +141,14 @@ class Life:
         self.home, self.bench, self.method, self.seed = home, bench, method, seed
         self.settings = method.change(preset(DEFAULT_PRESET))
         self.parents: dict[str, Checkpoint] = {}
+        self.speaking: Generation | None = None
+        self.refused = False
 
     def learn(self, entries: list[Entry]) -> Generation:
-        """One round: everything that the arrival of the last of some videos makes necessary."""
+        """One round: everything that the arrival of the last of some videos makes necessary.
+
+        Returns the generation that speaks then.
+        """
         home, settings = self.home, self.settings
         kept = self.method.kept(entries[::-1])
         manifest = Manifest(tuple(sorted(kept, key=lambda entry: entry.video)))
@@ -158,12 +172,16 @@ class Life:
                 ears = load_speech(home, checkpoint.sha)
                 embeddings.refresh(home, checkpoint.sha, manifest, "clip", ears.embed, **of)
         mimicry = settings.mimicry
-        return Generation(
+        new = Generation(
             **shas,
             pairs=self.parents["associator"].card.inputs["pairs"],
             manifest=manifest.sha,
             threshold=memory_threshold(home, manifest.sha, shas["image_encoder"], mimicry),
         )
+        self.refused = self.method.gated and not judge(home, self.speaking, new).passed
+        if self.speaking is None or not self.refused:
+            self.speaking = new
+        return self.speaking
 
     def rights(self, generation: Generation) -> dict[str, list[dict[str, Any]]]:
         """Of each thing, its test segments with whether they are named right."""
@@ -224,13 +242,14 @@ def live(bench: Bench, method: Method, order: int, seed: int, folder: Path) -> d
                 "accuracy": accuracy,
                 "forced": forced,
                 "kept": kept.get("kept"),
+                "refused": life.refused,
             }
         )
         mean = np.mean(list(accuracy.values()))
         print(
             f"  {t:2d} videos: {mean:4.0%} of {len(accuracy)} things, "
             f"{np.mean(list(forced.values())):4.0%} never silent, {60 * minutes:.0f} s, "
-            f"kept {kept.get('kept', 1):.2f}",
+            f"kept {kept.get('kept', 1):.2f}{', refused' if life.refused else ''}",
             flush=True,
         )
     return {"order": order, "seed": seed, "rounds": rounds}
@@ -249,6 +268,8 @@ def figures(told: dict[str, Any]) -> dict[str, float]:
         "minutes in all": float(minutes.sum()),
         "minutes a video": float(minutes.mean()),
     }
+    if METHODS[told["method"]].gated:
+        found["generations refused"] = float(sum(one["refused"] for one in rounds))
     if len(rounds) == videos:
         after = {r["word"]: r["accuracy"][r["word"]] for r in rounds}
         namings = [_namings(rounds, word) for word in words]
@@ -294,6 +315,7 @@ ROWS = {
     "never right": "{:.0%}",
     "minutes in all": "{:.1f}",
     "minutes a video": "{:.2f}",
+    "generations refused": "{:.0f}",
 }
 
 

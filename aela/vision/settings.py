@@ -76,6 +76,10 @@ class ImageEncoderSettings:
     weight_decay: float = 1e-3
     """Of AdamW (0 to 1)."""
 
+    averaged: int = 100
+    """Steps that the running mean of the weights covers, which is what is saved (1: the last alone;
+    to 100,000)."""
+
     frames_most: int = 6000
     """New frames loaded at most, drawn evenly from memory (8 to 1,000,000)."""
 
@@ -103,6 +107,7 @@ class ImageEncoderSettings:
             "batch": (4, 4096),
             "learning_rate": (1e-6, 1),
             "weight_decay": (0, 1),
+            "averaged": (1, 100_000),
             "frames_most": (8, 1_000_000),
             "replayed": (0, 1_000_000),
             "kept": (0, 100),

@@ -31,7 +31,6 @@ FEWEST_FRAMES = 8
 NEW_SHARE = 0.2  # of a batch in a round, at least: of more, SwAV makes many prototypes of one thing
 OTHER_FRAME = 0.5  # share of the second views that are drawn from around the frame
 WARM_UP = 0.05  # share of the training in which the learning rate rises
-EMA = 0.99  # the saved weights are a running mean over about a hundred steps
 COLLAPSED = 0.99  # share of the greatest entropy of an assignment to prototypes
 COLLAPSED_BY = 0.2  # of the training
 WHITENING_FLOOR = 2.0  # times the mean eigenvalue: much smaller ones count as noise, ...
@@ -288,7 +287,8 @@ class Training:
             weight_decay=settings.weight_decay,
             fused=True,
         )
-        self.average = AveragedModel(self.network, multi_avg_fn=_running_mean, use_buffers=True)
+        mean = partial(_running_mean, settings.averaged)
+        self.average = AveragedModel(self.network, multi_avg_fn=mean, use_buffers=True)
         self.queues = (Queue(settings.queue), Queue(settings.queue))
         self.random = torch.Generator().manual_seed(seed)
         self.view = Views(settings, torch.Generator(device).manual_seed(seed))
@@ -409,10 +409,12 @@ def _learn(
     return training.encoder, history, metrics
 
 
-def _running_mean(means: PARAM_LIST, news: PARAM_LIST, count: torch.Tensor | int) -> None:
-    """Over the last tenth of all steps until that is a hundred, so that the start is forgotten."""
+def _running_mean(
+    most: int, means: PARAM_LIST, news: PARAM_LIST, count: torch.Tensor | int
+) -> None:
+    """Over the last tenth of all steps until that is `most`, so that the start is forgotten."""
     steps = float(count)
-    get_ema_multi_avg_fn(min(EMA, steps / (steps + 10)))(means, news, count)
+    get_ema_multi_avg_fn(min(1 - 1 / most, steps / (steps + 10)))(means, news, count)
 
 
 @torch.no_grad()
