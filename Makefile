@@ -10,7 +10,7 @@ demo: $(READY)  ## Learn from sample videos (or VIDEOS=folder WATCH=file-or-fold
 	$(BIN)/aela demo $(if $(VIDEOS),--videos "$(VIDEOS)") $(if $(WATCH),--watch "$(WATCH)") $(ARGS)
 
 test: lint docs  ## Lint, types, import contracts, documentation, tests
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile -m "not slow" $(ARGS)  # of the live page, most is waiting
 
 test-slow: $(READY)  ## The tests that take minutes
 	$(BIN)/pytest -m slow $(ARGS)
