@@ -382,7 +382,7 @@ def reporting(
         )
     shown = [generation.sha, done, sorted(all_forgotten(home))]
     tags = {PREDICTED_TAG: sha256(canonical_json(shown))}
-    tries = records.tries(instance, tags)
+    tries = records.tries(instance, tags, records.IN_VAIN)
     if records.set_aside(instance, tries):
         why = records.reason(instance, tries.run_id)
         return dg.SkipReason(f"The report failed {MOST_TRIES} times, last: {why}")

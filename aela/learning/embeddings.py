@@ -56,7 +56,9 @@ def refresh(
         progress: told each video and its number of rows.
         parent: the checkpoint whose embeddings are taken over, where it has any.
         most: rows to embed anew of what could be taken over, those that have been taken over for
-            the most rounds first; None for all. What was taken over already stays so unless None.
+            the most rounds first; None for all. A video with more rows has its turn when it has
+            waited for as many rounds as its rows take. What was taken over already stays so unless
+            None.
     """
     new = 0
     inherited = _taken_over(home, parent, sense) if parent else {}
@@ -78,11 +80,12 @@ def refresh(
             could_be_taken.append((source, entry))
         else:
             new += _embed(home, checkpoint, entry, sense, embed, progress)
-    left = math.inf if most is None else most
+    budget = left = math.inf if most is None else most
     for source, entry in sorted(could_be_taken, key=lambda item: -item[0].rounds):
-        if _rows(entry, sense) <= left:
-            embedded = _embed(home, checkpoint, entry, sense, embed, progress)
-            new, left = new + embedded, left - embedded
+        rows = _rows(entry, sense)
+        if rows <= left or (left == budget and rows <= budget * (source.rounds + 1)):
+            new += _embed(home, checkpoint, entry, sense, embed, progress)
+            left = max(0, left - rows)
         else:
             taken[entry.video] = source._replace(rounds=source.rounds + 1)
     if taken != before:

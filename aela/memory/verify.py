@@ -37,6 +37,7 @@ def kinds(home: Home) -> list[Kind]:
     rows = {path.stem for sense in senses for path in sense.parent.glob("*.parquet")}
     return [
         Kind("video", stems(home.videos), lambda video: _video(home, video)),
+        Kind("file", _files(home), lambda name: _file(home, name)),
         Kind("rows", sorted(rows | {*stems(home.index)}), lambda video: _rows(home, video)),
         Kind("manifest", stems(home.all_manifests), lambda sha: _manifest(home, sha)),
         Kind("forgotten video", stems(home.forgotten), lambda video: _forgotten(home, video)),
@@ -60,6 +61,18 @@ def _video(home: Home, key: str) -> Iterator[str]:
         yield f"The file of {key} is gone from {media}; drop it in again."
     elif media.stat().st_size != video.bytes or sha256_file(media) != video.sha256:
         yield f"{media} is not the file that was taken in as {key}; replace it with the original."
+
+
+def _files(home: Home) -> list[str]:
+    """The files of videos, but for half-written ones."""
+    return sorted(path.name for path in (home.videos / "files").glob("[!.]*"))
+
+
+def _file(home: Home, name: str) -> Iterator[str]:
+    media = home.videos / "files" / name
+    record = home.videos / f"{media.stem}.json"
+    if not record.exists() or videos.find(home, media.stem).file != home.relative(media):
+        yield f"{media} belongs to no video; delete it, or drop it into the inbox."
 
 
 def _rows(home: Home, video: str) -> Iterator[str]:

@@ -123,7 +123,8 @@ def take_in(
         result = replace(before, roles=roles, names=names)
     else:  # New, or dropped once more because it was not ingested yet.
         added = datetime.now(UTC).isoformat()
-        result = Video(video, roles, names, home.relative(target), sha, size, added)
+        file = (before.file if before else None) or home.relative(target)
+        result = Video(video, roles, names, file, sha, size, added)
     if result != before:
         write_json(record, asdict(result))
     if not media_of(home, result).exists():
@@ -167,7 +168,8 @@ class PatientHash:
         which = (str(path), _state(path))
         digest, offset = hashlib.sha256(), 0
         if self._begun and self._begun[0] == which:
-            _, digest, offset = self._begun
+            _, begun, offset = self._begun
+            digest = begun.copy()  # A read that fails in the middle leaves what was begun as it is.
         with path.open("rb") as file:
             file.seek(offset)
             while block := file.read(BLOCK_BYTES):

@@ -15,6 +15,8 @@ from aela.speech.word_autoencoder import MODEL, WordAutoencoder, code_vectors
 from aela.speech.words import features_of
 from aela.storage import Home
 
+WORDS_AT_ONCE = 64  # so that what is padded to the longest of them stays small
+
 
 @dataclass(frozen=True)
 class Speech:
@@ -47,14 +49,21 @@ class Speech:
 
     def encode_mel(self, features: list[np.ndarray]) -> np.ndarray:
         """Codes, float32 [words, code], of words as `mel` gives them."""
-        with torch.inference_mode():
-            normal = [
-                self.network.normalise(vectors)
-                for vectors in code_vectors(self.mel_network, features, self.device)
-            ]
-            steps = torch.tensor([len(vectors) for vectors in normal], device=self.device)
-            padded = torch.nn.utils.rnn.pad_sequence(normal, True)
-            return self.network.encode(padded, steps).cpu().numpy()
+        parts = (
+            self._encode(features[start : start + WORDS_AT_ONCE])
+            for start in range(0, len(features), WORDS_AT_ONCE)
+        )
+        return np.concatenate(list(parts))
+
+    @torch.inference_mode()
+    def _encode(self, features: list[np.ndarray]) -> np.ndarray:
+        normal = [
+            self.network.normalise(vectors)
+            for vectors in code_vectors(self.mel_network, features, self.device)
+        ]
+        steps = torch.tensor([len(vectors) for vectors in normal], device=self.device)
+        padded = torch.nn.utils.rnn.pad_sequence(normal, True)
+        return self.network.encode(padded, steps).cpu().numpy()
 
     def decode_mel(self, codes: np.ndarray) -> list[np.ndarray]:
         """Log-mel features, each float32 [frames, 128], of codes [words, code]."""

@@ -386,6 +386,17 @@ def test_what_cannot_be_watched_is_set_aside_and_holds_up_nothing(
     assert "is being written" in _tick(reporting, instance)
 
 
+def test_a_report_that_became_one_of_another_generation_is_asked_for_again(
+    home: Home, instance: dg.DagsterInstance, at_once: None
+):
+    _remember(home, "cup", "learn")
+    _learn(home)
+    [first] = _tick(reporting, instance)
+    _run(instance, first, "evaluate", DagsterRunStatus.SUCCESS)
+    [again] = _tick(reporting, instance)
+    assert again.run_key != first.run_key
+
+
 def test_one_that_kills_the_run_takes_no_others_with_it(
     home: Home, instance: dg.DagsterInstance, at_once: None
 ):

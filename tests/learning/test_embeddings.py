@@ -84,6 +84,17 @@ def test_everything_is_embedded_anew_in_turn(home: Home) -> None:
             assert Counter(by(home, str(number), manifest)) == {number: 2, number - 1: 2}
 
 
+def test_a_video_longer_than_a_round_embeds_has_its_turn(home: Home) -> None:
+    remember(home, "long", "learn")
+    manifest = manifests.take(home)
+    refreshed(home, "0", manifest, 0.0)
+    asked = [
+        refreshed(home, str(number), manifest, number, parent=str(number - 1), most=1)
+        for number in range(1, 7)
+    ]
+    assert asked == [0, 0, 3, 0, 0, 3]  # Three rows, one a round on average.
+
+
 def test_without_a_bound_all_is_embedded_anew(home: Home) -> None:
     remember(home, "a", "learn")
     manifest = manifests.take(home)

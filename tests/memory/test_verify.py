@@ -35,6 +35,7 @@ def test_a_sound_home_has_no_problems_also_after_forgetting(life: Life):
     checked = {kind.name: len(kind.things) for kind in kinds(life.home)}
     assert checked == {
         "video": 3,
+        "file": 3,
         "rows": 3,
         "manifest": 1,
         "forgotten video": 0,
@@ -66,6 +67,11 @@ def grown_file(life: Life) -> str:
     file = videos.media_of(life.home, videos.find(life.home, life.cup))
     file.write_bytes(file.read_bytes() + b"!")
     return f"is not the file that was taken in as {life.cup}"
+
+
+def file_of_nobody(life: Life) -> str:
+    (life.home.videos / "files" / f"{life.cup}.mkv").write_bytes(b"video")
+    return f"{life.cup}.mkv belongs to no video"
 
 
 def exchanged_rows(life: Life) -> str:
@@ -181,7 +187,7 @@ def half_forgotten(life: Life) -> str:
 
 
 HARM = [
-    *(lost_file, changed_file, grown_file, exchanged_rows, cut_rows, lost_rows),
+    *(lost_file, changed_file, grown_file, file_of_nobody, exchanged_rows, cut_rows, lost_rows),
     *(rows_without_an_end, rows_of_nobody, changed_manifest, half_a_manifest, changed_weights),
     *(changed_card, lost_weights, lost_card, embeddings_of_other_rows, changed_generation),
     *(lost_sound, half_written, half_forgotten),

@@ -1,9 +1,11 @@
+import io
+
 import pytest
 from upath import UPath
 
 from aela.memory import videos
 from aela.memory.videos import UnknownVideo
-from aela.storage import Home
+from aela.storage import Home, sha256_file
 
 
 def _file(folder: UPath, name: str, content: bytes = b"video") -> UPath:
@@ -36,6 +38,39 @@ def test_the_same_content_again_is_the_same_video(home: Home, tmp_path):
     assert again.video == first.video
     assert not (tmp_path / "renamed.mp4").exists()
     assert len(videos.known(home)) == 1
+
+
+def test_the_same_content_with_another_ending_is_kept_once(home: Home, tmp_path):
+    videos.take_in(home, _file(tmp_path, "cup.mp4"), "learn", move=True)
+    again = videos.take_in(home, _file(tmp_path, "cup.mkv"), "learn", move=True)
+    [file] = (home.videos / "files").iterdir()
+    assert videos.media_of(home, again) == file
+
+
+def test_a_read_error_does_not_change_the_hash(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(videos, "BLOCK_BYTES", 4)
+    content = b"a video of many blocks"
+    path, patient = _file(tmp_path, "cup.mp4", content), videos.PatientHash()
+    with pytest.raises(videos.NotReadYet):
+        patient(path)
+    patient.deadline = float("inf")
+    with monkeypatch.context() as broken:
+        broken.setattr(UPath(path).__class__, "open", lambda *_: Failing(content))
+        with pytest.raises(OSError, match="disk"):
+            patient(path)
+    assert patient(path) == sha256_file(path)
+
+
+class Failing(io.BytesIO):
+    """A file of which one more block can be read."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads += 1
+        if self.reads > 1:
+            raise OSError("the disk cannot be read")
+        return super().read(size)
 
 
 def test_a_video_can_have_both_roles_and_keeps_them(home: Home, tmp_path):
