@@ -124,7 +124,7 @@ def train_mel_autoencoder(
         EmptyMemory: the manifest holds fewer than two words.
     """
     rng = np.random.default_rng(seed)
-    learned = lesson(home, manifest, parent, settings.replayed, rng)
+    learned = lesson(home, manifest, parent, settings, rng)
     words = [word.features for word in learned.words]
     torch.manual_seed(seed)
     network = MelAutoencoder(settings)
@@ -169,7 +169,7 @@ def train_mel_autoencoder(
     )
     bookmark = Bookmark(home, card, device)
     bookmark.hold(network=network, optimizer=optimise, random=rng, trial=trial)
-    budget = settings.budget.of(learned.new)
+    budget = settings.budget.of(learned.remembered)
     history = run(MODEL, step, budget, settings.batch, report, bookmark)
     metrics = {**history.metrics(), **trial.figures}
     card = replace(card, metrics=metrics, curve=history.points())

@@ -40,6 +40,9 @@ class MelAutoencoderSettings:
     weight_decay: float = 0.01
     """Of AdamW (0 to 1)."""
 
+    clips_most: int = 2000
+    """New words loaded at most, drawn evenly from memory (2 to 1,000,000)."""
+
     replayed: int = 96
     """Old words learned again by a training that goes on from a parent (0 to 100,000)."""
 
@@ -54,6 +57,7 @@ class MelAutoencoderSettings:
                 "batch": (1, 1024),
                 "learning_rate": (1e-6, 1),
                 "weight_decay": (0, 1),
+                "clips_most": (2, 1_000_000),
                 "replayed": (0, 100_000),
             },
         )
@@ -108,6 +112,9 @@ class WordAutoencoderSettings:
     """Copies of each word as other voices might say it, read in place of it half of the time and
     more; 0: none (0 to 100)."""
 
+    clips_most: int = 2000
+    """New words loaded at most, drawn evenly from memory (2 to 1,000,000)."""
+
     replayed: int = 96
     """Old words learned again by a training that goes on from a parent (0 to 100,000)."""
 
@@ -129,6 +136,7 @@ class WordAutoencoderSettings:
                 "likeness_weight": (0, 100),
                 "cycle_weight": (0, 100),
                 "other_voices": (0, 100),
+                "clips_most": (2, 1_000_000),
                 "replayed": (0, 100_000),
                 "kept": (0, 100),
             },

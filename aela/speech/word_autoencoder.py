@@ -206,7 +206,6 @@ class Training:
         self.network.fit_scale(torch.cat(self.voices[0]), self.frames)
         self.lengths = self.network.normal_length(self.frames)
         self.before = before.to(device)
-        self.alike = torch.eye(len(features), device=device)
         if settings.likeness_weight:
             self.alike = torch.from_numpy(likeness(learned.words, rng)).to(device)
         self.optimizer = optimizer(self.network, settings.learning_rate, settings.weight_decay)
@@ -304,7 +303,7 @@ def train_word_autoencoder(
         UnknownCheckpoint: the home does not hold the mel autoencoder.
     """
     rng = np.random.default_rng(seed)
-    learned = lesson(home, manifest, parent, settings.replayed, rng)
+    learned = lesson(home, manifest, parent, settings, rng)
     mel_network = load_mel_autoencoder(home, mel.sha, device)
     start = checkpoints.weights(home, MODEL, parent.sha) if parent else None
     before = _codes_before(home, parent, learned, settings.code)
@@ -320,7 +319,7 @@ def train_word_autoencoder(
     )
     bookmark = Bookmark(home, card, device)
     bookmark.hold(**training.parts())
-    budget = settings.budget.of(learned.new)
+    budget = settings.budget.of(learned.remembered)
     history = run(MODEL, training.step, budget, settings.batch, report, bookmark)
     some = rng.permutation(len(learned.words))[:MOST_MEASURED]
     metrics = {**history.metrics(), **training.trial.figures, **training.measure(some, "seen")}

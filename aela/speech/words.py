@@ -16,6 +16,7 @@ from aela.learning.checkpoints import Checkpoint
 from aela.memory.manifest import EmptyMemory, Entry, Manifest, rows
 from aela.memory.store import from_flac
 from aela.speech.mel import log_mel
+from aela.speech.settings import MelAutoencoderSettings, WordAutoencoderSettings
 from aela.storage import Home
 
 COLUMNS = ["start_s", "end_s", "flac", "word_start_s"]
@@ -78,37 +79,49 @@ class Lesson:
         words: what is learned from.
         chances: float [words], how likely each is drawn into a batch.
         new: how many are new; all of them without a parent.
+        remembered: the number of new words in memory, of which these are the ones loaded.
         places: the entry and the number among its clips of each old word, in order.
     """
 
     words: list[Word]
     chances: np.ndarray
     new: int
+    remembered: int
     places: list[tuple[Entry, int]]
 
 
 def lesson(
-    home: Home, manifest: Manifest, parent: Checkpoint | None, most: int, rng: np.random.Generator
+    home: Home,
+    manifest: Manifest,
+    parent: Checkpoint | None,
+    settings: MelAutoencoderSettings | WordAutoencoderSettings,
+    rng: np.random.Generator,
 ) -> Lesson:
-    """All new words of a manifest, and at most so many that `parent` knows, drawn evenly.
+    """At most `clips_most` new words of a manifest, and at most `replayed` that `parent` knows,
+    both drawn evenly.
 
     Raises:
-        EmptyMemory: the manifest holds fewer than two words.
+        EmptyMemory: there are fewer than two.
     """
-    if parent is None:
-        words = remembered_words(home, manifest)
-        return Lesson(words, np.full(len(words), 1 / len(words)), len(words), [])
     known = rounds.known_to(home, parent)
-    words = [w for e in manifest.entries if e not in known for w in words_of(home, e)]
-    new = len(words)
+    new = [(e, clip) for e in manifest.entries if e not in known for clip in range(e.clips)]
     old = [(e, clip) for e in manifest.entries if e in known for clip in range(e.clips)]
-    drawn = [old[number] for number in rounds.replayed(len(old), most, rng)]
-    for entry, group in itertools.groupby(drawn, key=lambda place: place[0]):
-        words += words_of(home, entry, [clip for _, clip in group])
+    remembered = len(new)
+    if remembered > settings.clips_most:
+        new = [new[row] for row in rounds.replayed(remembered, settings.clips_most, rng)]
+    old = [old[row] for row in rounds.replayed(len(old), settings.replayed, rng)]
+    words = [
+        word
+        for places in (new, old)
+        for entry, group in itertools.groupby(places, key=lambda place: place[0])
+        for word in words_of(home, entry, [clip for _, clip in group])
+    ]
     if len(words) < 2:
-        raise EmptyMemory("There are no two words to learn from; record some more.")
-    chances = rounds.balanced(np.arange(new), np.arange(new, len(words)))
-    return Lesson(words, chances, new, drawn)
+        raise EmptyMemory(
+            f"Memory holds {len(words)} spoken words to learn from; record at least two."
+        )
+    chances = rounds.balanced(np.arange(len(new)), np.arange(len(new), len(words)))
+    return Lesson(words, chances, len(new), remembered, old)
 
 
 def words_of(home: Home, entry: Entry, some: list[int] | None = None) -> Iterator[Word]:

@@ -285,12 +285,23 @@ def test_of_what_is_old_only_the_words_that_are_drawn_are_listened_to(
     monkeypatch.setattr(
         "aela.speech.words.from_flac", lambda flac: listened.append(flac) or from_flac(flac)
     )
-    learned = lesson(home, memory, word, 3, np.random.default_rng(0))
+    few = replace(QUICK_WORD, replayed=3)
+    learned = lesson(home, memory, word, few, np.random.default_rng(0))
     assert len(listened) == len(learned.words) == len(learned.places) == 3 < len(heard)
     for one, place in zip(learned.words, learned.places, strict=True):
         before = heard[entries.index(place)]
         assert (one.video, one.start_s) == (before.video, before.start_s)
         assert np.array_equal(one.features, before.features)
+
+
+def test_of_a_memory_too_large_some_words_of_all_videos_are_learned(home: Home, memory: Manifest):
+    few = replace(QUICK_WORD, clips_most=len(memory.entries) * 2)
+    learned = lesson(home, memory, None, few, np.random.default_rng(0))
+    assert len(learned.words) == learned.new == few.clips_most < learned.remembered
+    assert learned.remembered == memory.clips
+    assert len({word.video for word in learned.words}) > len(memory.entries) / 2
+    places = [(word.video, word.start_s) for word in learned.words]
+    assert len(set(places)) == len(places) and places == sorted(places)
 
 
 def test_article_preset_codes_each_second_on_its_own(home: Home, memory: Manifest):
