@@ -122,24 +122,27 @@ def _together(parts: list[Moments]) -> Moments:
 def _moments(home: Home, mimic: Mimic, manifest: Manifest, window_s: float) -> Moments:
     generation = mimic.generation
     images, words, places = [], [], []
-    for entry in manifest.entries:
-        if not (entry.frames and entry.clips):
+    entries = [entry for entry in manifest.entries if entry.frames and entry.clips]
+    seen = embeddings.find(home, generation.image_encoder, entries)
+    heard = embeddings.find(home, generation.word_autoencoder, entries, "clip")
+    for entry, looks, sounds in zip(entries, seen, heard, strict=True):
+        if looks is None or sounds is None:  # Captured anew since.
             continue
         frame, clip, distance_s = video_pairs(home, entry.video, window_s)
         nearest = np.lexsort((distance_s, clip))
         nearest = nearest[np.unique(clip[nearest], return_index=True)[1]]
         frame, clip = frame[nearest], clip[nearest]
-        images.append(embeddings.read(home, generation.image_encoder, entry.video)[frame])
-        words.append(embeddings.read(home, generation.word_autoencoder, entry.video)[clip])
+        images.append(looks[frame])
+        words.append(sounds[clip])
         rows = zip(frame.tolist(), clip.tolist(), strict=True)
         places += [(entry.video, *row) for row in rows]
     if not images:
         nothing = np.zeros((0, 1), np.float32)
         return Moments(nothing, nothing, nothing, [])
-    seen = np.concatenate(images)
+    together = np.concatenate(images)
     with torch.inference_mode():
-        predicted = mimic.associator(torch.from_numpy(seen).to(mimic.device)).cpu().numpy()
-    return Moments(seen, np.concatenate(words), predicted, places)
+        predicted = mimic.associator(torch.from_numpy(together).to(mimic.device)).cpu().numpy()
+    return Moments(together, np.concatenate(words), predicted, places)
 
 
 def _by_sound(distances: np.ndarray, train: int) -> np.ndarray:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from aela.association.pairs import read_pairs
@@ -29,6 +28,7 @@ from aela.vision.decoder import (
 
 MOST_SEEN = 12  # frames shown, of memory and of what was watched each
 MOST_HEARD = 10  # clips shown, of memory and of what was watched each
+MOST_SORTED = 2000  # remembered clips that are sorted by kind, which takes the square of that
 MOST_COMPARED = 1000  # remembered frames that an imagined picture is compared with
 
 
@@ -145,7 +145,7 @@ class _Album:
         pictures, frames, clips = [], [], []
         for video, rows in nearest.groupby("video"):
             video = str(video)
-            taken = store.read_frames(home, video).take(pa.array(rows["frame"].to_numpy()))
+            taken = store.read_rows(home, video, "frame", rows["frame"].tolist())
             pictures.append(seen_on_grey(taken, mimic.encoder.settings))
             frames += [(video, int(row)) for row in rows["frame"]]
             said = store.read_clips(home, video, ["start_s", "end_s"]).to_pylist()
@@ -165,7 +165,7 @@ def _seen(
     """What is pictured at each place, a video and the row of a frame."""
     found = []
     for video, row in places:
-        frame = store.read_frames(home, video).slice(row, 1)
+        frame = store.read_rows(home, video, "frame", [row])
         [looked_at] = seen_on_grey(frame, mimic.encoder.settings)
         image = embeddings.read(home, mimic.generation.image_encoder, video)[row]
         [pictured] = decoder.draw(image[None])
@@ -221,12 +221,13 @@ def _middles(videos: np.ndarray) -> list[int]:
 def _kinds_of_words(mimic: Mimic) -> list[int]:
     """Remembered clips that sound as different as can be: the middle one of each kind of word."""
     words = mimic.remembering.words
-    units = embeddings.unit(words - words.mean(axis=0))
-    if len(units) <= MOST_HEARD:
-        return list(range(len(units)))
+    if len(words) <= MOST_HEARD:
+        return list(range(len(words)))
+    rows = np.array(evenly(len(words), MOST_SORTED))
+    units = embeddings.unit(words[rows] - words.mean(axis=0))
     kinds = fcluster(linkage(units, "ward"), MOST_HEARD, "maxclust")
     middles = [units[kinds == kind].mean(axis=0) for kind in np.unique(kinds)]
-    return sorted({int(row) for row in (units @ np.stack(middles).T).argmax(axis=0)})
+    return sorted({int(rows[row]) for row in (units @ np.stack(middles).T).argmax(axis=0)})
 
 
 def _count(home: Home, video: str) -> int:

@@ -1,11 +1,12 @@
 """The manifest: the exact list of what a training run saw. Its hash is the memory's version."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 
 from aela.memory import bounded, store, videos
@@ -148,6 +149,19 @@ def check(home: Home, entry: Entry) -> None:
         raise ChangedMemory(
             f"{entry.video} was {happened} since this was learned; run the job `learn`."
         )
+
+
+def by_video(
+    entries: Sequence[Entry], sense: Literal["frame", "clip"], rows: np.ndarray
+) -> list[tuple[Entry, np.ndarray]]:
+    """Rows numbered through all entries, int [n] rising, as the rows of each that has any."""
+    counts = np.array([e.frames if sense == "frame" else e.clips for e in entries], int)
+    ends = np.cumsum(counts)
+    of = np.searchsorted(ends, rows, side="right")
+    return [
+        (entries[number], rows[of == number] - (ends[number] - counts[number]))
+        for number in np.unique(of)
+    ]
 
 
 def rows(

@@ -165,11 +165,12 @@ def _codes_before(home: Home, parent: Checkpoint | None, learned: Lesson, size: 
     codes = torch.zeros(len(learned.words), size)
     if parent is None:
         return codes
-    entries = list(dict.fromkeys(entry for entry, _ in learned.places))
-    of = dict(zip(entries, embeddings.find(home, parent.sha, entries, "clip"), strict=True))
-    for number, (entry, clip) in enumerate(learned.places, start=learned.new):
-        if (known := of[entry]) is not None:
-            codes[number] = torch.from_numpy(known[clip])
+    row = learned.new
+    known = embeddings.find(home, parent.sha, [entry for entry, _ in learned.again], "clip")
+    for (_, clips), of in zip(learned.again, known, strict=True):
+        if of is not None:
+            codes[row : row + len(clips)] = torch.from_numpy(of[clips])
+        row += len(clips)
     return codes
 
 

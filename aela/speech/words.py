@@ -1,6 +1,5 @@
 """The remembered words as features, ready to learn from."""
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from scipy.signal import resample_poly
 from aela.capture import SAMPLE_RATE_HZ
 from aela.learning import rounds
 from aela.learning.checkpoints import Checkpoint
+from aela.memory import manifest as manifests
 from aela.memory.manifest import EmptyMemory, Entry, Manifest, rows
 from aela.memory.store import from_flac
 from aela.speech.mel import log_mel
@@ -80,14 +80,14 @@ class Lesson:
         chances: float [words], how likely each is drawn into a batch.
         new: how many are new; all of them without a parent.
         remembered: the number of new words in memory, of which these are the ones loaded.
-        places: the entry and the number among its clips of each old word, in order.
+        again: the entries that old words are of, with the numbers of their clips, in order.
     """
 
     words: list[Word]
     chances: np.ndarray
     new: int
     remembered: int
-    places: list[tuple[Entry, int]]
+    again: list[tuple[Entry, np.ndarray]]
 
 
 def lesson(
@@ -104,24 +104,24 @@ def lesson(
         EmptyMemory: there are fewer than two.
     """
     known = rounds.known_to(home, parent)
-    new = [(e, clip) for e in manifest.entries if e not in known for clip in range(e.clips)]
-    old = [(e, clip) for e in manifest.entries if e in known for clip in range(e.clips)]
-    remembered = len(new)
+    new = [entry for entry in manifest.entries if entry not in known]
+    old = [entry for entry in manifest.entries if entry in known]
+    remembered, rest = sum(entry.clips for entry in new), sum(entry.clips for entry in old)
+    learned = np.arange(remembered)
     if remembered > settings.clips_most:
-        new = [new[row] for row in rounds.replayed(remembered, settings.clips_most, rng)]
-    old = [old[row] for row in rounds.replayed(len(old), settings.replayed, rng)]
+        learned = rounds.replayed(remembered, settings.clips_most, rng)
+    again = manifests.by_video(old, "clip", rounds.replayed(rest, settings.replayed, rng))
     words = [
         word
-        for places in (new, old)
-        for entry, group in itertools.groupby(places, key=lambda place: place[0])
-        for word in words_of(home, entry, [clip for _, clip in group])
+        for entry, clips in [*manifests.by_video(new, "clip", learned), *again]
+        for word in words_of(home, entry, clips.tolist())
     ]
     if len(words) < 2:
         raise EmptyMemory(
             f"Memory holds {len(words)} spoken words to learn from; record at least two."
         )
-    chances = rounds.balanced(np.arange(len(new)), np.arange(len(new), len(words)))
-    return Lesson(words, chances, len(new), remembered, old)
+    chances = rounds.balanced(np.arange(len(learned)), np.arange(len(learned), len(words)))
+    return Lesson(words, chances, len(learned), remembered, again)
 
 
 def words_of(home: Home, entry: Entry, some: list[int] | None = None) -> Iterator[Word]:

@@ -16,10 +16,12 @@ from aela.learning.bookmark import Bookmark
 from aela.learning.checkpoints import IMAGE_DECODER, Card, Checkpoint
 from aela.learning.loop import Report, silent
 from aela.memory import manifest as manifests
+from aela.memory import store
 from aela.memory.manifest import Manifest
 from aela.storage import Home
 from aela.vision.encoder import FRAMES_AT_ONCE, seen, shown
 from aela.vision.network import on_grey
+from aela.vision.pictures import VIEWS
 from aela.vision.settings import ImageDecoderSettings, ImageEncoderSettings, settings_from
 
 SIDE = 48  # pixels of a drawn picture
@@ -96,13 +98,17 @@ def train_image_decoder(
         image_encoder: its embeddings of `manifest` must be there.
     """
     encoder_settings = settings_from(image_encoder.card.settings)
-    share = min(1.0, settings.frames_most / max(1, manifest.frames))
-    known, drawn = [], []
-    for video, frames in manifests.rows(home, manifest, "frame", ["jpeg", "before", "after"]):
-        rows = np.linspace(0, len(frames) - 1, max(1, round(share * len(frames)))).round()
-        rows = rows.astype(int)
-        known.append(embeddings.read(home, image_encoder.sha, video)[rows])
-        drawn.append(seen(frames.take(pa.array(rows)), encoder_settings, SIDE))
+    rows = np.linspace(0, manifest.frames - 1, min(manifest.frames, settings.frames_most))
+    places = manifests.by_video(manifest.entries, "frame", rows.round().astype(int))
+    drawn, known = [], []
+    for entry, rows in places:
+        manifests.check(home, entry)
+        frames = store.read_rows(home, entry.video, "frame", rows.tolist(), list(VIEWS))
+        drawn.append(seen(frames, encoder_settings, SIDE))
+    of = embeddings.find(home, image_encoder.sha, [entry for entry, _ in places])
+    for (entry, rows), images in zip(places, of, strict=True):
+        assert images is not None, entry
+        known.append(images[rows])
     card = Card(
         model=IMAGE_DECODER,
         settings=checkpoints.settings_dict(settings),

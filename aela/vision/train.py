@@ -189,14 +189,8 @@ def _drawn(
     entries: list[Entry], most: int, random: np.random.Generator
 ) -> list[tuple[Entry, np.ndarray]]:
     """At most so many frames of all entries, drawn evenly: the rows of each that has any."""
-    ends = np.cumsum([entry.frames for entry in entries])
-    rows = rounds.replayed(int(ends[-1]) if len(ends) else 0, most, random)
-    of = np.searchsorted(ends, rows, side="right")
-    return [
-        (entry, rows[of == number] - (ends[number] - entry.frames))
-        for number, entry in enumerate(entries)
-        if (of == number).any()
-    ]
+    frames = sum(entry.frames for entry in entries)
+    return manifests.by_video(entries, "frame", rounds.replayed(frames, most, random))
 
 
 def _look(home: Home, video: str, settings: ImageEncoderSettings, rows: np.ndarray) -> np.ndarray:

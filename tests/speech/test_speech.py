@@ -287,8 +287,9 @@ def test_of_what_is_old_only_the_words_that_are_drawn_are_listened_to(
     )
     few = replace(QUICK_WORD, replayed=3)
     learned = lesson(home, memory, word, few, np.random.default_rng(0))
-    assert len(listened) == len(learned.words) == len(learned.places) == 3 < len(heard)
-    for one, place in zip(learned.words, learned.places, strict=True):
+    assert len(listened) == len(learned.words) == 3 < len(heard)
+    places = [(entry, clip) for entry, clips in learned.again for clip in clips]
+    for one, place in zip(learned.words, places, strict=True):
         before = heard[entries.index(place)]
         assert (one.video, one.start_s) == (before.video, before.start_s)
         assert np.array_equal(one.features, before.features)
