@@ -144,7 +144,7 @@ class _Dropped:
     """Packets that were left out, in the place where they were."""
 
     first: _Arrived
-    to_s: float | None  # stamp of the last one
+    last: _Arrived
     packets: int
 
 
@@ -257,10 +257,10 @@ class _Backlog:
                 continue
             self._count(entry, -1)
             if dropped is None:
-                dropped = _Dropped(entry, entry.stamp_s, 0)
+                dropped = _Dropped(entry, entry, 0)
                 self.entries.append(dropped)
             dropped.packets += 1
-            dropped.to_s = entry.stamp_s
+            dropped.last = entry
         stream.broken = not done and stream.seen_key and stream.sense.name == "frame"
 
     def _leave_out(self, arrived: _Arrived) -> None:
@@ -268,9 +268,9 @@ class _Backlog:
         for entry in reversed(self.entries):
             if isinstance(entry, _Dropped) and entry.first.stream is arrived.stream:
                 entry.packets += 1
-                entry.to_s = arrived.stamp_s
+                entry.last = arrived
                 return
-        self.entries.append(_Dropped(arrived, arrived.stamp_s, 1))
+        self.entries.append(_Dropped(arrived, arrived, 1))
 
 
 class Live:
@@ -393,12 +393,13 @@ class Live:
         stopped_s: float | None = None
         while len(self.ended) < len(self.inputs) or self.backlog.entries:
             entry = self.backlog.get(IDLE_S)
-            now_s = entry.arrival_s if isinstance(entry, _Arrived) else self.backlog.now_s()
             match entry:
                 case _Arrived():
                     yield from self._take(entry)
+                    yield from self._mark_stalled(entry.arrival_s)
                 case _Dropped():
                     yield from self._note_dropped(entry)
+                    yield from self._mark_stalled(entry.first.arrival_s)
                 case _Opened():
                     self.streams += entry.connection.streams.values()
                 case _Lost():
@@ -408,11 +409,11 @@ class Live:
                 case _Failed():
                     raise entry.error
                 case None:
+                    yield from self._mark_stalled(self.backlog.now_s())
                     if self.stopping.is_set():
                         stopped_s = stopped_s or time.monotonic()
                         if time.monotonic() - stopped_s > STOP_GRACE_S:
                             break
-            yield from self._mark_stalled(now_s)
             yield None
         end_s = max((stream.end_s for stream in self.streams), default=self.backlog.now_s())
         for stream in self.streams:
@@ -467,7 +468,11 @@ class Live:
             self.tell(f"{source.name} is back after {connection.start_s - min(gone):.0f} s.")
 
     def _mark_stalled(self, now_s: float) -> Iterator[Sensed]:
-        """Wait no more for a stream that has given nothing for long."""
+        """Wait no more for a stream that has given nothing for long.
+
+        Args:
+            now_s: when what has its turn arrived. How late its turn is says nothing of the source.
+        """
         for stream in self.streams:
             quiet = stream.connection.anchored and now_s - stream.arrival_s > self.live.stall_s
             if quiet and stream.missing_s is None:
@@ -512,10 +517,10 @@ class Live:
         first, sense = dropped.first, dropped.first.stream.sense
         connection = first.stream.connection
         self._anchor(connection, first.stream, first)
-        first.stream.arrival_s = first.arrival_s
+        first.stream.arrival_s = dropped.last.arrival_s
         start_s, end_s = (
             first.stream.end_s if stamp_s is None else connection.start_s + stamp_s - sense.origin_s
-            for stamp_s in (first.stamp_s, dropped.to_s)
+            for stamp_s in (first.stamp_s, dropped.last.stamp_s)
         )
         what = "pictures" if sense.name == "frame" else "pieces of sound"
         self.tell(

@@ -1,6 +1,7 @@
 """A live source is followed in real time: nothing lost in silence, nothing waits for anybody."""
 
 import contextlib
+import io
 import os
 import threading
 import time
@@ -9,13 +10,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from av.packet import Packet
+from PIL import Image
 
-from aela.capture import Clip, Frame, Rejection, UnreadableVideo, capture
+from aela.capture import SAMPLE_RATE_HZ, Clip, Frame, Rejection, UnreadableVideo, capture
+from aela.capture.feed import Feed
 from aela.capture.live import Live, LiveSettings, Minute
 from aela.capture.live_source import inputs
 from aela.capture.stream import Sense
+from tests.capture.media import room, voice
 
 MINUTE_S = 3.0
 FPS, SECONDS = 10, 7  # of the film
@@ -196,6 +201,36 @@ def test_whoever_is_slow_loses_the_oldest_and_the_sender_never_waits(
     assert 0 < pictures < SECONDS * FPS and pictures == int(pictures)
     assert not left_out(minutes, "damaged")  # goes on at a key frame
     assert max(times_s(minutes, 1.0)) > SECONDS - 2  # the newest was kept
+
+
+def test_words_outlast_a_machine_that_is_late_and_drops_pictures():
+    buffer, random = io.BytesIO(), np.random.default_rng(0)
+    noise = random.integers(0, 255, (240, 320, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, "JPEG", quality=95)
+    said_s = (0.6, 1.8, 3.0, 4.2)
+    sound = room(5.0, {start_s: voice(0.5) for start_s in said_s})
+    samples = (sound * 32767).astype("<i2").reshape(-1, SAMPLE_RATE_HZ // 25)
+    late = iter([2.0])
+
+    def notice(sensed: Frame | Clip | Rejection) -> None:
+        time.sleep(next(late, 0.0))
+
+    few = LiveSettings(queued_bytes=1 << 20, stall_s=1.0)
+    live = Live(feed := Feed("page"), live=few, notice=notice)
+    feed.begin()
+
+    def send() -> None:
+        for number, part in enumerate(samples):
+            feed.sound(number / 25, part, SAMPLE_RATE_HZ)
+            feed.picture(number / 25, buffer.getvalue())
+            time.sleep(1 / 25)
+        live.stop()
+
+    threading.Thread(target=send, daemon=True).start()
+    minutes = list(live.minutes())
+    assert left_out(minutes, "dropped")
+    assert all(gap.start_s > 4.9 for gap in left_out(minutes, "missing"))
+    assert starts_s(minutes) == pytest.approx(said_s, abs=0.2)
 
 
 def test_a_camera_and_a_microphone_of_their_own_are_one_source():
