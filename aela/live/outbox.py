@@ -31,13 +31,15 @@ class Outbox:
         self._put(kind, data)
 
     def _put(self, kind: str, payload: Payload) -> None:
+        if self.overflown:
+            return
         if kind in REPLACED:
             self.newest[kind] = payload
         else:
             self.events.append(payload)
             self.waiting_bytes += len(payload)
             # Events must not be lost: who cannot follow is sent away, and comes again.
-            self.overflown |= len(self.events) > MOST_EVENTS or self.waiting_bytes > MOST_BYTES
+            self.overflown = len(self.events) > MOST_EVENTS or self.waiting_bytes > MOST_BYTES
         self.ready.set()
 
     async def next(self) -> Payload | None:

@@ -21,6 +21,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from aela.live import messages
 from aela.live.door import COOKIE, Door, listening
@@ -43,10 +44,12 @@ MOST_CONNECTIONS = 64
 HTTP_S = 30.0  # a connection lasts no longer, unless it became a socket or is being answered,
 ANSWER_S = 600.0  # which may take so long
 SEND_S = 10.0  # a tab that takes longer to take a message is sent away
+CLOSE_S = 1.0  # to send it the reason
 STATE_S = 1.0
 RATE = 200.0, 400.0  # messages a second from one tab, and at once
 BYTE_RATE = 3e6, 9e6
 BAD, TOO_SLOW, FULL = 1008, 1013, 1013  # codes that a socket is closed with
+Closing = tuple[int, str]  # such a code, and why
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' "
     "blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -225,45 +228,65 @@ async def _live(session: Session, websocket: WebSocket) -> None:
         return
     tab = Tab()
     session.enter(tab)
-    sending = asyncio.create_task(_send(websocket, tab.outbox))
+    tasks = {
+        asyncio.create_task(_receive(session, websocket, tab)),
+        asyncio.create_task(_send(websocket, tab.outbox)),
+    }
     try:
-        await _receive(session, websocket, tab)
-    except BadMessage as error:
-        with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-            await websocket.close(BAD, str(error)[:120])
-    except WebSocketDisconnect:
-        pass
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         session.leave(tab)
-        sending.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await sending
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for closing in [closing for task in ended if (closing := task.result())]:
+        code, reason = closing
+        # A close reason holds 123 bytes, and who does not read never takes it.
+        short = reason.encode()[:120].decode(errors="ignore")
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await websocket.close(code, short)
 
 
-async def _receive(session: Session, websocket: WebSocket, tab: Tab) -> None:
+async def _receive(session: Session, websocket: WebSocket, tab: Tab) -> Closing | None:
+    """Take what a tab sends; why it is sent away, None if it goes by itself."""
     number, size = _Allowance(*RATE), _Allowance(*BYTE_RATE)
-    while True:
-        message = await websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            return
-        data, text = message.get("bytes"), message.get("text")
-        number.spend(1)
-        size.spend(len(data or text or ""))
-        if data is not None:
-            session.take(tab, messages.of_bytes(data))
-        else:
-            session.take(tab, messages.of_text(text or ""))
+    try:
+        while (message := await websocket.receive())["type"] != "websocket.disconnect":
+            data, text = message.get("bytes"), message.get("text")
+            number.spend(1)
+            size.spend(len(data or text or ""))
+            if data is not None:
+                session.take(tab, messages.of_bytes(data))
+            else:
+                session.take(tab, messages.of_text(text or ""))
+    except BadMessage as error:
+        return BAD, str(error)
+    return None
 
 
-async def _send(websocket: WebSocket, outbox: Outbox) -> None:
-    with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+async def _send(websocket: WebSocket, outbox: Outbox) -> Closing | None:
+    """Send a tab what waits for it; why it is sent away, None if it is gone."""
+    try:
         while (payload := await outbox.next()) is not None:
-            sent = websocket.send_text if isinstance(payload, str) else websocket.send_bytes
-            try:
-                await asyncio.wait_for(sent(payload), SEND_S)  # type: ignore[arg-type]
-            except TimeoutError:
-                break
-        await websocket.close(TOO_SLOW, "This page is too slow to follow; it comes again.")
+            async with asyncio.timeout(SEND_S):
+                if isinstance(payload, str):
+                    await websocket.send_text(payload)
+                else:
+                    await websocket.send_bytes(payload)
+    except TimeoutError:
+        pass
+    except (RuntimeError, WebSocketDisconnect):
+        return None
+    return TOO_SLOW, "This page is too slow to follow; it comes again."
+
+
+class _Socket(WebSocketsSansIOProtocol):
+    """A socket that ends soon after its tab is sent away, though nobody reads what waits in it."""
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        self.loop.call_later(SEND_S, self.transport.abort)
 
 
 class _Impatient(H11Protocol):
@@ -301,7 +324,7 @@ class Server:
         config = uvicorn.Config(
             application(home, session, door),
             http=_Impatient,
-            ws="websockets-sansio",
+            ws=_Socket,
             ws_max_size=messages.MOST_BYTES,
             ws_max_queue=8,
             ws_per_message_deflate=False,

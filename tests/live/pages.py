@@ -59,6 +59,14 @@ def served(
         session.watcher.stop()
 
 
+def until(true: Callable[[], bool]) -> None:
+    """Wait for what the server does in its own time."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 class Page:
     """What a page does: it speaks, and waits for what it is told."""
 

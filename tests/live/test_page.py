@@ -3,7 +3,7 @@
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from aela.mimicry.recall import Mimic
 from aela.mimicry.settings import MimicrySettings
 from aela.storage import Home
 from tests.browser import LET_IN, MISSING, Browser, Tab, as_camera, chromium, devices
-from tests.live.pages import free_port, page, served
+from tests.live.pages import free_port, page, served, until
 from tests.live.speaking import THINGS, jpeg
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=MISSING)
@@ -372,14 +372,6 @@ def test_an_insecure_address_is_explained(home: Home):
         tab.click("#start")
         tab.wait("document.querySelector('#trouble').checkVisibility()")
         assert "https" in tab.text("#trouble")
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for what the server does in its own time."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def word_wav() -> bytes:

@@ -1,6 +1,5 @@
 """Who may come in, and what a page is told and given."""
 
-import contextlib
 import json
 import queue
 import shutil
@@ -16,12 +15,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from aela.live import server
 from aela.live.door import Door
+from aela.live.outbox import MOST_BYTES
 from aela.live.session import MOST_TABS
 from aela.live.watcher import Word
 from aela.mimicry import generation as generations
 from aela.storage import Home
 from tests.capture.media import RATE_HZ, room, voice
-from tests.live.pages import PATIENCE_S, free_port, page, served
+from tests.live.pages import PATIENCE_S, free_port, page, served, until
 from tests.live.speaking import jpeg
 
 Speaking = tuple[Home, dict[str, str]]
@@ -283,20 +283,30 @@ def test_so_many_pages_and_no_more(home: Home):
             again.wait_for("state")
 
 
-def test_a_page_that_does_not_read_holds_up_nobody(home: Home):
-    with served(home) as (session, door), page(door, max_queue=1) as deaf, page(door) as other:
-        other.say("begin")
-        big = {"type": "notice", "sentence": "x" * 100_000}
+def test_a_page_that_does_not_read_is_sent_away(home: Home, monkeypatch: pytest.MonkeyPatch):
+    """As one whose phone has left the network: it must not show for ever."""
+    monkeypatch.setattr("aela.live.server.SEND_S", 1.0)
+    with served(home) as (session, door), page(door, max_queue=1, ping_interval=None) as deaf:
+        deaf.say("begin")
+        until(lambda: session.shows is not None)
+        [tab] = session.tabs
         for _ in range(400):
-            session.tell(big)
-            session.tell({"type": "level", "at_s": 0.0, "level_db": -20.0})
-        with contextlib.suppress(ConnectionClosed):  # or it was sent away as too slow
-            other.say("ping", at_s=3.0)
-            other.wait_for("pong")
-        with page(door) as third:
-            third.wait_for("state")
-        assert len(session.tabs) <= 3
-        deaf.socket.close()
+            session.tell({"type": "notice", "sentence": "x" * 100_000})
+        assert tab.outbox.waiting_bytes < 2 * MOST_BYTES
+        until(lambda: session.shows is None and not session.tabs)
+        with page(door) as other:
+            other.say("begin")
+            other.wait_for("state", lambda state: state["showing"])
+        with pytest.raises(ConnectionClosed):
+            while True:
+                deaf.socket.recv(PATIENCE_S)
+
+
+def test_what_is_refused_is_told_in_any_alphabet(home: Home):
+    with served(home) as (_, door), page(door) as opened:
+        opened.socket.send(json.dumps({"type": "\N{SNOWMAN}" * 60}, ensure_ascii=False))
+        with pytest.raises(ConnectionClosed, match="1008.*no message of a page"):
+            opened.wait_for("nothing")
 
 
 def test_the_clock_of_a_page_that_jumps_ends_its_socket_alone(home: Home):
