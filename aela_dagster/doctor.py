@@ -5,6 +5,7 @@ import importlib.util
 import platform
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from aela.memory import store
 from aela.mimicry import generation as generations
@@ -69,7 +70,9 @@ def _folder(home: Home) -> Finding:
 def _space(home: Home) -> list[Finding]:
     if home.root.protocol:
         return []
-    free = shutil.disk_usage(str(home.root)).free
+    root = Path(str(home.root)).absolute()
+    there = next(folder for folder in (root, *root.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
     return [Finding(free > LEAST_FREE_BYTES, "free space", f"{free / 1e9:.1f} GB")]
 
 

@@ -51,7 +51,7 @@ def run(console: Console, runner: Runner, door: Door, source: str | None, learni
             signal.signal(number, before)  # A second time ends at once.
 
         signal.signal(ending, stop)
-    _introduce(console, door, live.memory.name)
+    _introduce(console, door)
     live.start()
     try:
         while not stopping.wait(0.2) and live.recording.is_alive():
@@ -61,9 +61,9 @@ def run(console: Console, runner: Runner, door: Door, source: str | None, learni
         live.stop()
 
 
-def _introduce(console: Console, door: Door, source: str) -> None:
+def _introduce(console: Console, door: Door) -> None:
     console.print(
-        f"Open [bold]{door.link}[/] in a browser; stop with Ctrl+C.",
+        f"Open [bold]{escape(door.link)}[/] in a browser; stop with Ctrl+C.",
         highlight=False,
         soft_wrap=True,
     )

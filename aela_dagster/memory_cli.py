@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,7 +59,7 @@ def ls(
     columns = [Column(name, no_wrap=True) for name in names]
     table = Table(*columns, "left out", box=SIMPLE, padding=(0, 1, 0, 0))
     for row in listed:
-        left_out = {**row["frame_rejections"], **row["clip_rejections"]}
+        left_out = Counter(row["frame_rejections"]) + Counter(row["clip_rejections"])
         table.add_row(
             row["video"],
             ", ".join(row["roles"]),

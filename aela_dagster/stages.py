@@ -15,6 +15,7 @@ from aela.memory.videos import Role, without_hash
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import UnknownGeneration
 from aela.mimicry.predict import read_predictions, standing
+from aela.mimicry.sayings import Heard, Words
 from aela_dagster import records
 from aela_dagster.learner import is_looked_after
 from aela_dagster.runs import RunFailed, Runner
@@ -189,12 +190,13 @@ def report(console: Console, runner: Runner) -> UPath:
 
 
 def said(runner: Runner, video: str, generation: str) -> Table:
-    """What was said when: equal answers that follow each other share a row."""
+    """What was said when: the same word, by its sound, said again and again shares a row."""
+    words = Words(runner.home)
     table = Table("from", "to", "looks", "said", "confidence", "novelty", title=video)
     rows = read_predictions(runner.home, video, generation).to_pylist()
     groups: list[list[dict]] = []
     for row in rows:
-        if groups and _answer(groups[-1][0]) == _answer(row):
+        if groups and words.same_answer(_answer(groups[-1][0]), _answer(row)):
             groups[-1].append(row)
         else:
             groups.append([row])
@@ -218,8 +220,8 @@ def said(runner: Runner, video: str, generation: str) -> Table:
     return table
 
 
-def _answer(row: dict) -> str | None:
-    return row["clip_video"] if row["said"] else None
+def _answer(row: dict) -> Heard | None:
+    return (row["clip_video"], row["clip_start_s"]) if row["said"] else None
 
 
 def _mean(rows: list[dict], column: str) -> float:

@@ -10,7 +10,8 @@ import soundfile
 from PIL import Image
 from scipy.signal import resample_poly
 
-SAMPLE_RATE = 44_100
+from aela.capture import SAMPLE_RATE_HZ
+
 MP3_RATE_DIVISOR = 2  # sounds are kept at 22,050 Hz
 MP3_COMPRESSION = 0.7  # 0 to 1: about 5 kB a second
 THUMBNAIL_WIDTH = 128  # pixels
@@ -77,13 +78,13 @@ def play(samples: np.ndarray | None, name: str) -> str:
 
 def sound(samples: np.ndarray) -> str:
     """The first seconds of mono samples [n] at 44.1 kHz as an address that holds them itself."""
-    shown = samples[: int(LONGEST_SOUND_S * SAMPLE_RATE)]
+    shown = samples[: int(LONGEST_SOUND_S * SAMPLE_RATE_HZ)]
     slower = resample_poly(shown.astype(np.float32), 1, MP3_RATE_DIVISOR)
     buffer = io.BytesIO()
     soundfile.write(
         buffer,
         slower.clip(-1, 1),
-        SAMPLE_RATE // MP3_RATE_DIVISOR,
+        SAMPLE_RATE_HZ // MP3_RATE_DIVISOR,
         format="MP3",
         compression_level=MP3_COMPRESSION,
         bitrate_mode="VARIABLE",

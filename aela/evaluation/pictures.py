@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from aela.capture import SAMPLE_RATE_HZ
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -20,7 +22,6 @@ CAPTION_HEIGHT = 14  # pixels
 LARGE_JPEG_QUALITY = 90
 TILE = (90, 160)  # pixels: least and most width of a picture on a contact sheet
 INK = "#85858c"  # of text and lines: readable on white and on black, as figures are transparent
-SAMPLE_RATE = 44_100
 
 
 def distance_matrix(distances: np.ndarray, train: int, title: str = "distances") -> bytes:
@@ -84,7 +85,7 @@ def loss_curves(curve: list[dict[str, float]], title: str = "losses") -> bytes:
 
 
 def spectrograms(
-    sounds: list[np.ndarray], captions: list[str], sample_rate: int = SAMPLE_RATE
+    sounds: list[np.ndarray], captions: list[str], sample_rate: int = SAMPLE_RATE_HZ
 ) -> bytes:
     """Mel spectrograms of sounds, mono samples [n] each, side by side on one time scale.
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 COOKIE = "aela"
-HTTP_PORT = 80
+PORTS = {"http": 80, "https": 443}  # which browsers leave out
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,7 @@ class Door:
             ValueError: `address` is no address of a page.
         """
         if address is not None:
-            parts = urlsplit(address)
-            if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
-                raise ValueError(
-                    f"{address!r} is no address of a server; write it like https://aela.example."
-                )
-            address = f"{parts.scheme}://{parts.netloc}"
+            address = _as_browsers_say(address)
         alone = host in LOOPBACK and address is None
         return cls(host, port, address, None if alone else secrets.token_urlsafe(24))
 
@@ -74,11 +69,31 @@ class Door:
         return self.is_called(host) and bool(host) and origin == f"http://{host}"
 
 
+def _as_browsers_say(address: str) -> str:
+    """The `Origin` of pages that lie there.
+
+    Raises:
+        ValueError: it is no address of a page.
+    """
+    try:
+        parts = urlsplit(address)
+        name, port = (parts.hostname or "").encode("idna").decode(), parts.port
+        if not name or parts.username is not None or parts.path.strip("/"):
+            raise ValueError
+        usual = PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        raise ValueError(
+            f"{address!r} is no address of a server; write it like https://aela.example."
+        ) from None
+    shown = f"[{name}]" if ":" in name else name
+    return f"{parts.scheme}://{shown}" + ("" if port in (None, usual) else f":{port}")
+
+
 def _parts(address: str) -> tuple[str | None, int | None]:
     """Name and port of an address; nothing of what is none."""
     try:
         parts = urlsplit(address)
-        return parts.hostname, parts.port or HTTP_PORT  # which browsers leave out
+        return parts.hostname, parts.port or PORTS["http"]
     except ValueError:
         return None, None
 

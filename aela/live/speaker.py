@@ -41,7 +41,7 @@ class Speaker:
 
     def say(self, word: Word) -> None:
         """Play a word soon; returns at once."""
-        if not self.mute and self.words.empty():
+        if not self.mute and not self.words.unfinished_tasks:
             self.words.put_nowait(word)
 
     def _run(self) -> None:
@@ -54,6 +54,7 @@ class Speaker:
                     f"This machine has no loudspeaker that can be used ({error}); open the page to "
                     "hear what is said."
                 )
+            self.words.task_done()
 
 
 def play(wav: bytes, device: str) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 from aela.learning import checkpoints
 from aela.learning.checkpoints import MODELS
 from aela.memory import manifest as manifests
-from aela.memory.videos import UnknownVideo
 from aela.mimicry.agreement import Comparison, compare
 from aela.mimicry.generation import Generation
 from aela.mimicry.predict import predicted, read_predictions
@@ -106,15 +105,6 @@ def _answers(home: Home, video: str, old: str, new: str, words: Words) -> Answer
         for sha in (old, new)
     )
     looks = sorted(before.keys() & after.keys())
-    changed = [t for t in looks if not _same(before[t], after[t], words)]
+    changed = [t for t in looks if not words.same_answer(before[t], after[t])]
     first = (changed[0], before[changed[0]], after[changed[0]]) if changed else None
     return Answers(len(looks), len(changed), first)
-
-
-def _same(one: Heard | None, other: Heard | None, words: Words) -> bool:
-    if one == other or one is None or other is None:
-        return one == other
-    try:
-        return words.same(one, other)
-    except UnknownVideo:  # One was forgotten since.
-        return False

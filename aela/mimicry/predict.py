@@ -119,11 +119,10 @@ def predicted(home: Home, generation: str) -> list[str]:
 
 
 def withdraw(home: Home, video: str) -> None:
-    """Delete what the generation that speaks has said to a video, whose rows are others now, so
-    that it looks again."""
-    if speaks := generations.current(home):
-        path = home.predictions(video, speaks.sha)
-        for made in (path, path.with_suffix(".mp4")):
+    """Delete what was said to a video, whose rows are others now, so that whichever generation
+    speaks looks again."""
+    for kind in ("*.parquet", "*.mp4"):
+        for made in (home.all_predictions / video).glob(kind):
             made.unlink(missing_ok=True)
 
 

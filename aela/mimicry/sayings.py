@@ -9,6 +9,7 @@ import numpy as np
 
 from aela.capture import SAMPLE_RATE_HZ
 from aela.memory import store
+from aela.memory.videos import UnknownVideo
 from aela.storage import Home
 
 SAME_WORD_S = 2.5  # a word that is still being recognised is not said again
@@ -87,6 +88,15 @@ class Words:
             distance = np.asarray(costs)[-1, -1] / (a.shape[1] + b.shape[1])
             _bounded(self.compared)[pair] = bool(distance < SAME_WORD)
         return self.compared[pair]
+
+    def same_answer(self, one: Heard | None, other: Heard | None) -> bool:
+        """The same of two answers, None being silence; a forgotten clip is only itself."""
+        if one == other or one is None or other is None:
+            return one == other
+        try:
+            return self.same(one, other)
+        except UnknownVideo:
+            return False
 
     def listen(self, clip: Heard) -> None:
         """Hear a remembered clip now, so that comparing it later costs less."""

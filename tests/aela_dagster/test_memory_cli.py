@@ -17,16 +17,19 @@ from PIL import Image
 from sqlalchemy import Engine, event
 from typer.testing import CliRunner, Result
 
+from aela.capture import Rejection
 from aela.memory import forget as forgetting
-from aela.memory import store
+from aela.memory import store, videos
 from aela.memory.videos import UnknownVideo
 from aela.mimicry import generation as generations
+from aela.storage import Home
 from aela_dagster.cli import app
 from aela_dagster.runs import prepare_dagster
 from aela_dagster.sensors import learning, reporting
 from assets import common
 from resources.memory import Memory
 from resources.schedule import Schedule
+from tests.conftest import remember
 
 Life = Any  # the home that the fixture `life` makes
 
@@ -71,6 +74,13 @@ def test_ls_counts_everything(life: Life):
     aela("forget", life.cup, "--yes")
     assert "1 forgotten" in aela("ls").output
     assert [f["video"] for f in json.loads(aela("ls", "--json").output)["forgotten"]] == [life.cup]
+
+
+def test_what_was_left_out_of_both_senses_counts_together(home: Home):
+    video = videos.find(home, remember(home, "cup", "learn"))
+    lost = [Rejection("frame", s, s + 0.1, "dropped", 1.0) for s in (1.0, 2.0)]
+    store.remember(home, video, [*lost, Rejection("clip", 1.0, 1.1, "dropped", 1.0)])
+    assert "3 dropped" in aela("ls").output
 
 
 def test_an_empty_memory_is_listed_and_verified(home):

@@ -107,7 +107,7 @@ def render(data: ReportData) -> str:
 def _summary(data: ReportData) -> str:
     entries = [entry for entry in data.memory if "learn" in entry.roles]
     facts = [
-        (len(entries), "videos learned from"),
+        (len(entries), "videos to learn from"),
         (sum(entry.frames for entry in entries), "remembered frames"),
         (sum(entry.clips for entry in entries), "remembered clips"),
         (data.vocabulary.found if data.vocabulary else 0, "words discovered"),

@@ -259,6 +259,7 @@ async function begin(take) {
     stayAwake();
     arrange();
   } catch (error) {
+    if (begun) connection.tell({ type: "end" });
     closeSenses();
     trouble(error instanceof Trouble ? error.message : `This page could not begin (${error.message}): load it again.`);
     arrange();

@@ -78,7 +78,7 @@ export function sendPictures(video, connection) {
     if (!running) return;
     next();
     // A little early is in time: pictures come in steps of their own.
-    if (encoding || now() - sent < PICTURE_EVERY_S - 0.01 || !video.videoWidth) return;
+    if (document.hidden || encoding || now() - sent < PICTURE_EVERY_S - 0.01 || !video.videoWidth) return;
     sent = now();
     if (!connection.takesPicture()) return;
     const stampS = shown.captureTime === undefined ? sent : shown.captureTime / 1000;
@@ -131,5 +131,6 @@ export async function sendSound(audio, stream, connection) {
   return () => {
     source.disconnect();
     gather.port.onmessage = null;
+    gather.port.postMessage("stop");
   };
 }

@@ -8,11 +8,13 @@ class Gather extends AudioWorkletProcessor {
     this.size = Math.round(BLOCK_S * sampleRate);
     this.block = new Int16Array(this.size);
     this.filled = 0;
+    this.running = true; // else it would run for ever, also with nothing connected
+    this.port.onmessage = () => (this.running = false);
   }
 
   process([channels]) {
     const count = channels.length;
-    if (!count) return true; // the microphone is not connected yet
+    if (!count) return this.running; // the microphone is not connected yet
     for (let i = 0; i < channels[0].length; i++) {
       let sum = 0;
       for (const channel of channels) sum += channel[i];
@@ -24,7 +26,7 @@ class Gather extends AudioWorkletProcessor {
         this.filled = 0;
       }
     }
-    return true;
+    return this.running;
   }
 }
 
