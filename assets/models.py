@@ -3,7 +3,7 @@
 import dagster as dg
 
 from aela.learning import checkpoints as saved
-from aela.learning import embeddings
+from aela.learning import embeddings, rounds
 from aela.learning.checkpoints import Checkpoint
 from aela.learning.embeddings import Embed, Sense
 from aela.memory import manifest as manifests
@@ -182,7 +182,7 @@ def _refresh(
                 sense,
                 embed,
                 lambda video, rows: context.log.info(f"{video}: {rows} embedded"),
-                parent=checkpoint.card.parent,
+                parent=rounds.takes_over_from(checkpoint),
                 most=embeddings.REFRESHED,
             )
             for sense, embed in embeds.items()

@@ -1,13 +1,13 @@
 """Ears only: which remembered clip does each word of a watched video sound most like?"""
 
-from aela.evaluation.score import Moment
+from aela.evaluation.score import Stretch
 from aela.learning import embeddings
 from aela.memory import store
 from aela.mimicry.recall import Mimic
 from aela.storage import Home
 
 
-def recognise(home: Home, mimic: Mimic, videos: list[str]) -> tuple[list[Moment], list[Moment]]:
+def recognise(home: Home, mimic: Mimic, videos: list[str]) -> tuple[list[Stretch], list[Stretch]]:
     """The clips of `videos`, and for each the remembered one with the nearest word embedding.
 
     Embeddings are centred on memory and compared by cosine; neither labels nor pictures take part.
@@ -15,8 +15,8 @@ def recognise(home: Home, mimic: Mimic, videos: list[str]) -> tuple[list[Moment]
     memory = mimic.remembering
     mean = memory.words.mean(axis=0)
     known = embeddings.unit(memory.words - mean)
-    heard: list[Moment] = []
-    similar: list[Moment] = []
+    heard: list[Stretch] = []
+    similar: list[Stretch] = []
     for video in videos:
         clips = store.read_clips(home, video)
         if len(clips) == 0:

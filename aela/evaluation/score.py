@@ -28,7 +28,7 @@ SETTLING_S = 0.5  # after a known segment begins, before answers count
 COLUMNS = ["time_s", "said", "confidence", "novelty", "sound"]
 CLIP_COLUMNS = ["clip_video", "clip_start_s", "clip_end_s"]
 
-Moment = tuple[str, float, float]
+Stretch = tuple[str, float, float]
 """A stretch of a video: its partition key, start and end in seconds."""
 
 
@@ -102,7 +102,7 @@ class Labels:
     def learnt(self, video: str) -> LabelledVideo | None:
         return self._learnt.get(video[: -HASH_DIGITS - 1])
 
-    def word(self, clip: Moment) -> str | None:
+    def word(self, clip: Stretch) -> str | None:
         """The word that is said in a remembered clip, if its video is labelled."""
         video = self.learnt(clip[0])
         return video.word_of(clip[1], clip[2]) if video else None
@@ -505,7 +505,7 @@ def _novelty_auroc(watched: list[Watched], kinds: tuple[str, ...]) -> float | No
 
 
 def word_recognition(
-    videos: Iterable[str], heard: list[Moment], similar: list[Moment], labels: Any
+    videos: Iterable[str], heard: list[Stretch], similar: list[Stretch], labels: Any
 ) -> dict[str, Any]:
     """Ears only: for each utterance of the watched videos, is the most similar clip its word?
 

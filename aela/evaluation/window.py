@@ -11,7 +11,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 from aela.association.pairs import read_pairs
 from aela.evaluation.pictures import evenly
-from aela.evaluation.score import Moment
+from aela.evaluation.score import Stretch
 from aela.learning import embeddings
 from aela.learning.checkpoints import UnknownCheckpoint
 from aela.memory import store
@@ -105,15 +105,15 @@ def look_through(home: Home, mimic: Mimic, decoder: ImageDecoder, watched: list[
 
 def pictured_moments(
     home: Home, mimic: Mimic, decoder: ImageDecoder, videos: Sequence[str]
-) -> tuple[list[Moment], list[Moment]]:
+) -> tuple[list[Stretch], list[Stretch]]:
     """The clips of `videos`, and for each the clip of the moment that is pictured when it is heard.
 
     That is the remembered clip said with the frame that the imagined picture resembles most, pixel
     by pixel: what the word brought to mind, told without asking any network.
     """
     album = _Album.of(home, mimic)
-    heard: list[Moment] = []
-    pictured: list[Moment] = []
+    heard: list[Stretch] = []
+    pictured: list[Stretch] = []
     for video in videos:
         clips = store.read_clips(home, video)
         if not len(clips):
@@ -134,7 +134,7 @@ class _Album:
 
     pictures: np.ndarray
     frames: list[tuple[str, int]]
-    clips: list[Moment]
+    clips: list[Stretch]
 
     @classmethod
     def of(cls, home: Home, mimic: Mimic) -> "_Album":

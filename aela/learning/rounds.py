@@ -12,12 +12,23 @@ from aela.memory import manifest as manifests
 from aela.memory.manifest import Entry
 from aela.storage import Home
 
+LEAST_KEPT = 0.7  # mean cosine of old frames' embeddings and the parent's; rounds have 0.84 to 0.98
 NEW_SHARE = 0.5  # of a batch of words or moments, at least; the rest is old
 
 
 def known_to(home: Home, parent: Checkpoint | None) -> frozenset[Entry]:
     """The entries of the memory that a checkpoint was trained on; none for None."""
     return frozenset(manifests.read(home, parent.card.manifest).entries if parent else ())
+
+
+def takes_over_from(checkpoint: Checkpoint) -> str | None:
+    """The parent whose embeddings may stand in for a checkpoint's own.
+
+    None without one, and where old frames lie elsewhere by now, as the card's `kept` tells: then
+    what the parent says of them means nothing to those who learn from the checkpoint.
+    """
+    near = checkpoint.card.metrics.get("kept", 1.0) >= LEAST_KEPT
+    return checkpoint.card.parent if near else None
 
 
 def replayed(rows: int, most: int, rng: np.random.Generator) -> np.ndarray:

@@ -40,6 +40,18 @@ def test_a_round_costs_what_is_new_and_not_more_than_a_training_from_nothing() -
     assert Budget(steps=1000).of(1).steps == 1000
 
 
+@pytest.mark.parametrize(("kept", "takes_over"), [(0.95, True), (0.1, False), (None, True)])
+def test_only_from_a_parent_that_says_the_same_of_old_frames_is_taken_over(
+    life: Life, kept: float | None, takes_over: bool
+) -> None:
+    parent = checkpoints.required(life.home, "image_encoder")
+    metrics = {} if kept is None else {"kept": kept}
+    card = replace(parent.card, parent=parent.sha, metrics=metrics)
+    checkpoint = checkpoints.save(life.home, card, {})
+    assert rounds.takes_over_from(checkpoint) == (parent.sha if takes_over else None)
+    assert rounds.takes_over_from(parent) is None
+
+
 def test_what_was_captured_anew_is_new_again(life: Life) -> None:
     parent = checkpoints.required(life.home, "image_encoder")
     known = rounds.known_to(life.home, parent)
