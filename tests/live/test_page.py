@@ -109,6 +109,16 @@ def test_what_is_shown_is_kept_and_seen_on_the_page(tab: Tab, live: Live):
     until(lambda: live[0].shows is None)
 
 
+def test_a_page_that_fails_to_begin_does_not_show(tab: Tab, live: Live):
+    fails = "() => Promise.reject(new Error('no sound here'))"
+    tab.evaluate(f"AudioWorklet.prototype.addModule = {fails}; 1")
+    shown: list[object] = []
+    live[0].memory.begin = lambda: shown.append(live[0].shows)
+    tab.click("#start")
+    tab.wait("document.querySelector('#trouble').textContent.includes('no sound here')")
+    until(lambda: len(shown) == 1 and live[0].shows is None)
+
+
 def test_a_word_is_played_and_kept_from_being_learned(tab: Tab, live: Live):
     tab.click("#start")
     tab.wait("document.querySelector('#sharp').checkVisibility()")

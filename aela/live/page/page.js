@@ -247,7 +247,7 @@ async function begin(take) {
     const facing = stream.getVideoTracks()[0]?.getSettings().facingMode;
     camera.classList.toggle("mirrored", facing !== "environment"); // as people know themselves
     camera.srcObject = stream;
-    camera.play();
+    camera.play().catch(() => {}); // closed meanwhile
     begun = true;
     connection.tell({ type: "begin", take });
     senses.stop.push(sendPictures(camera, connection));
