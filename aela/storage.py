@@ -196,6 +196,17 @@ def atomic(path: UPath) -> Iterator[IO[bytes]]:
         raise
 
 
+def settle(folder: UPath) -> None:
+    """Make sure that a folder's names outlast a power failure, as those of object stores do."""
+    if folder.protocol:
+        return
+    handle = os.open(str(folder), os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 @contextmanager
 def _whole(path: UPath) -> Iterator[IO[bytes]]:
     if path.protocol:

@@ -24,7 +24,7 @@ from typing import Any, Literal, get_args
 from upath import UPath
 
 from aela.memory import catalogue
-from aela.storage import Home, atomic, read_json, sha256_file, write_bytes, write_json
+from aela.storage import Home, atomic, read_json, settle, sha256_file, write_bytes, write_json
 
 Role = Literal["learn", "watch"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -220,6 +220,7 @@ def _bring(source: UPath, target: UPath, *, move: bool) -> None:
         with source.open("rb") as reader, atomic(target) as writer:
             shutil.copyfileobj(reader, writer, BLOCK_BYTES)
     if move:
+        settle(target.parent)
         source.unlink()
 
 
