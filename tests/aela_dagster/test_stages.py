@@ -61,4 +61,5 @@ def test_two_words_of_one_video_are_two_answers(life: Life, on_disk: dg.DagsterI
     )
     shown = stages.said(Runner(life.home, on_disk), life.watched, life.generation.sha)
     assert list(shown.columns[2].cells) == ["2", "2"]
-    assert [str(word).rpartition(" at ")[2] for word in shown.columns[3].cells] == ["1.0 s", "5.0 s"]
+    said = [str(word).rpartition(" at ")[2] for word in shown.columns[3].cells]
+    assert said == ["1.0 s", "5.0 s"]
