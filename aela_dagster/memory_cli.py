@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,14 +58,13 @@ def ls(
     columns = [Column(name, no_wrap=True) for name in names]
     table = Table(*columns, "left out", box=SIMPLE, padding=(0, 1, 0, 0))
     for row in listed:
-        left_out = Counter(row["frame_rejections"]) + Counter(row["clip_rejections"])
         table.add_row(
             row["video"],
             ", ".join(row["roles"]),
             *([str(row["frames"]), str(row["clips"])] if row["ingested"] else ["–", "–"]),
             f"{row['clip_seconds']:.1f}",
             row["added"][:10],
-            ", ".join(f"{count} {reason}" for reason, count in left_out.items()),
+            store.left_out(row["frame_rejections"], row["clip_rejections"]),
         )
     console.print(table, highlight=False)
     console.print(

@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import os
 import signal
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -68,8 +67,7 @@ def run(
     for entry in record(
         runner.home, live, cast(Role, role), runner.instance, minutes=minutes, tell=tell
     ):
-        left_out = Counter(entry.frame_rejections) + Counter(entry.clip_rejections)
-        noted = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        noted = store.left_out(entry.frame_rejections, entry.clip_rejections)
         console.print(
             f"  [green]✓[/] {entry.video}: {entry.frames} frames, {entry.clips} clips"
             + (f"; left out {noted}" if noted else ""),

@@ -224,7 +224,7 @@ async def _live(session: Session, websocket: WebSocket) -> None:
     """One tab, from its coming to its going."""
     await websocket.accept()
     if len(session.tabs) >= MOST_TABS:
-        await websocket.close(FULL, f"{MOST_TABS} pages are open already; close one of them.")
+        await _close(websocket, FULL, f"{MOST_TABS} pages are open already; close one of them.")
         return
     tab = Tab()
     session.enter(tab)
@@ -239,13 +239,17 @@ async def _live(session: Session, websocket: WebSocket) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-    for closing in [closing for task in ended if (closing := task.result())]:
-        code, reason = closing
-        # A close reason holds 123 bytes, and who does not read never takes it.
-        short = reason.encode()[:120].decode(errors="ignore")
-        with contextlib.suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
-                await websocket.close(code, short)
+    for task in ended:
+        if closing := task.result():
+            await _close(websocket, *closing)
+
+
+async def _close(websocket: WebSocket, code: int, reason: str) -> None:
+    """Send a tab away; one that does not read is not waited for."""
+    short = reason.encode()[:120].decode(errors="ignore")  # There is room for 123 bytes.
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
+        async with asyncio.timeout(CLOSE_S):
+            await websocket.close(code, short)
 
 
 async def _receive(session: Session, websocket: WebSocket, tab: Tab) -> Closing | None:

@@ -5,6 +5,7 @@ row costs one small read. pandas, DuckDB and Ray Data read the files as they are
 """
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -81,6 +82,12 @@ class Remembered:
     clips: int
     frame_rejections: dict[str, int]
     clip_rejections: dict[str, int]
+
+
+def left_out(*reasons: dict[str, int]) -> str:
+    """What was left out and how often, for people; a reason of both senses is counted together."""
+    together = sum(map(Counter, reasons), Counter[str]())
+    return ", ".join(f"{count} {reason}" for reason, count in together.items())
 
 
 class _Table:

@@ -108,7 +108,7 @@ def lesson(
     old = [entry for entry in manifest.entries if entry in known]
     remembered, rest = sum(entry.clips for entry in new), sum(entry.clips for entry in old)
     learned = np.arange(remembered)
-    if remembered > settings.clips_most:
+    if remembered > settings.clips_most:  # Else no draw, as older checkpoints made none.
         learned = rounds.replayed(remembered, settings.clips_most, rng)
     again = manifests.by_video(old, "clip", rounds.replayed(rest, settings.replayed, rng))
     words = [

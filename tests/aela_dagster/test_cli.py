@@ -177,9 +177,10 @@ def test_status_says_what_each_model_waits_for(home: Home, nursery: Path):
 def test_doctor_finds_a_folder_that_cannot_be_written(tmp_path: Path):
     blocked = tmp_path / "file"
     blocked.write_text("a file where the data folder should be")
-    result = _aela("doctor", "--home", str(blocked / "data"))
-    assert result.returncode == 1 and "cannot be written" in result.stdout
-    assert "free space" in result.stdout
+    for home in (blocked, blocked / "data"):
+        result = _aela("doctor", "--home", str(home))
+        assert result.returncode == 1 and "cannot be written" in result.stdout
+        assert "free space" in result.stdout
     assert _aela("doctor", "--home", str(tmp_path / "data")).returncode == 0
 
 

@@ -313,6 +313,9 @@ def test_a_page_that_does_not_read_is_sent_away(home: Home, monkeypatch: pytest.
         for _ in range(400):
             session.tell({"type": "notice", "sentence": "x" * 100_000})
         assert tab.outbox.waiting_bytes < 2 * MOST_BYTES
+        with page(door) as meanwhile:  # It holds up nobody.
+            meanwhile.say("ping", at_s=3.0)
+            meanwhile.wait_for("pong")
         until(lambda: session.shows is None and not session.tabs)
         with page(door) as other:
             other.say("begin")
