@@ -111,8 +111,7 @@ def show(
             typer.launch(str(sheet))
     if entry.clips:
         table = Table("clip", "from", "to", "level", "above noise", "sound")
-        clips = store.read_clips(where, entry.video).to_pylist()
-        for number, clip in enumerate(clips):
+        for number, clip in enumerate(store.each(where, entry.video, "clip")):
             sound = exporting.write_clip(clip, number, folder)
             table.add_row(
                 str(number),

@@ -101,7 +101,6 @@ def predict_video(
 
     generation = mimic.generation
     table = predictions_of.predict(home, video, mimic)
-    frames = store.read_frames(home, video, ["jpeg"])
     said = table["said"].to_numpy(zero_copy_only=False)
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/row_count": dg.MetadataValue.int(len(table)),
@@ -125,7 +124,8 @@ def predict_video(
             else f"{row['time_s']:.0f} s: silent"
             for row in shown
         ]
-        sheet = pictures.contact_sheet(frames.take(rows)["jpeg"].to_pylist(), captions)
+        frames = store.read_rows(home, video, "frame", rows, ["jpeg"])
+        sheet = pictures.contact_sheet(frames["jpeg"].to_pylist(), captions)
         metadata["what_it_saw_and_which_word_it_remembered"] = common.picture(sheet)
     return Made(_version(generation.sha, table), metadata)
 

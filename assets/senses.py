@@ -114,7 +114,6 @@ def results(
 def _frame_metadata(home: Home, entry: Remembered) -> dict[str, dg.MetadataValue]:
     from aela.evaluation import pictures
 
-    frames = store.read_frames(home, entry.video, ["jpeg", "time_s", "sharpness"])
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/row_count": dg.MetadataValue.int(entry.frames),
         "role": dg.MetadataValue.text(", ".join(entry.roles)),
@@ -123,8 +122,9 @@ def _frame_metadata(home: Home, entry: Remembered) -> dict[str, dg.MetadataValue
         "path": dg.MetadataValue.path(str(home.frames(entry.video))),
     }
     if entry.frames:
-        rows = frames.take(pictures.evenly(entry.frames, SHOWN_FRAMES))
-        sheet = pictures.contact_sheet(rows["jpeg"].to_pylist(), _times(rows["time_s"]))
+        rows = pictures.evenly(entry.frames, SHOWN_FRAMES)
+        frames = store.read_rows(home, entry.video, "frame", rows, ["jpeg", "time_s"])
+        sheet = pictures.contact_sheet(frames["jpeg"].to_pylist(), _times(frames["time_s"]))
         metadata["contact_sheet"] = common.picture(sheet)
     return metadata
 
@@ -140,9 +140,10 @@ def _clip_metadata(home: Home, entry: Remembered) -> dict[str, dg.MetadataValue]
         "path": dg.MetadataValue.path(str(home.clips(entry.video))),
     }
     if entry.clips:
-        rows = store.read_clips(home, entry.video).take(pictures.evenly(entry.clips, SHOWN_CLIPS))
-        sounds = [store.from_flac(flac) for flac in rows["flac"].to_pylist()]
-        sheet = pictures.spectrograms(sounds, _times(rows["start_s"]))
+        rows = pictures.evenly(entry.clips, SHOWN_CLIPS)
+        clips = store.read_rows(home, entry.video, "clip", rows, ["flac", "start_s"])
+        sounds = [store.from_flac(flac) for flac in clips["flac"].to_pylist()]
+        sheet = pictures.spectrograms(sounds, _times(clips["start_s"]))
         metadata["spectrograms"] = common.picture(sheet)
     return metadata
 
@@ -165,8 +166,11 @@ def _mostly_sharp(entry: Remembered) -> dg.AssetCheckResult:
 
 
 def _clip_lengths(home: Home, entry: Remembered, settings: CaptureSettings) -> dg.AssetCheckResult:
-    sounds = store.read_clips(home, entry.video, ["flac"])["flac"].to_pylist()
-    seconds = [store.duration_s(flac) for flac in sounds]
+    seconds = [
+        store.duration_s(flac)
+        for clips in store.in_parts(home, entry.video, "clip")
+        for flac in clips["flac"].to_pylist()
+    ]
     # A cut at a pause may leave a few milliseconds of rolls beyond the limit.
     longest = settings.clip_seconds_max + settings.pre_roll_s + settings.post_roll_s
     return dg.AssetCheckResult(

@@ -17,10 +17,7 @@ def recognise(home: Home, mimic: Mimic, videos: list[str]) -> tuple[list[Stretch
     known = embeddings.unit(memory.words - mean)
     heard: list[Stretch] = []
     similar: list[Stretch] = []
-    for video in videos:
-        clips = store.read_clips(home, video)
-        if len(clips) == 0:
-            continue
+    for video, clips in ((v, some) for v in videos for some in store.in_parts(home, v, "clip")):
         words = mimic.speech.embed(clips)
         nearest = (embeddings.unit(words - mean) @ known.T).argmax(axis=1)
         starts, ends = clips["start_s"].to_pylist(), clips["end_s"].to_pylist()

@@ -120,8 +120,7 @@ class LeavingOut:
     def _answer(self, left_out: tuple[int, ...], video: str, time_s: float) -> int:
         """The row of the clip that is recalled, by an associator that did not learn from some."""
         mimic = self.mimic
-        frames = store.read_frames(self.home, video)
-        times = frames["time_s"].to_numpy()
+        times = store.read_frames(self.home, video, ["time_s"])["time_s"].to_numpy()
         looks = np.flatnonzero((times >= time_s - mimic.settings.steady_s) & (times <= time_s))
         asked = Mimic(
             mimic.generation,
@@ -132,7 +131,8 @@ class LeavingOut:
             mimic.speech,
             mimic.device,
         )
-        return int(asked.recall(frames.take(looks)).clips[-1])
+        frames = store.read_rows(self.home, video, "frame", looks.tolist())
+        return int(asked.recall(mimic.encoder.embed(frames), times[looks]).clips[-1])
 
     def _train(self, left_out: tuple[int, ...]) -> Associator:
         moments = self.without(np.array(left_out, dtype=int))

@@ -327,7 +327,7 @@ def _table(path: Path | UPath) -> tuple[str, list[dict[str, Any]]]:
         if missing or not video:
             lacking = ", ".join(sorted(missing)) or "the name of its video"
             raise ValueError(f"{path} is not a prediction table; it lacks {lacking}.")
-        rows = parquet.read(columns=COLUMNS + CLIP_COLUMNS).to_pylist()
+        rows = parquet.read(COLUMNS + CLIP_COLUMNS, use_threads=False).to_pylist()
     return video.decode(), rows
 
 
@@ -382,7 +382,7 @@ def _sayings(
     for video, of_video in videos.items():
         if of_video is None:
             continue
-        for row in store.read_clips(home, video, ["start_s", "end_s", "flac"]).to_pylist():
+        for row in store.each(home, video, "clip"):
             if word := of_video.word_of(row["start_s"], row["end_s"]):
                 words.append(word)
                 sounds.append(store.from_flac(row["flac"]))

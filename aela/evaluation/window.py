@@ -87,7 +87,7 @@ def look_through(home: Home, mimic: Mimic, decoder: ImageDecoder, watched: list[
     remembered = [
         (memory.frame_videos[row], int(number[row])) for row in _middles(memory.frame_videos)
     ]
-    new = [(video, row) for video in watched for row in range(_count(home, video))]
+    new = [(video, row) for video in watched for row in range(store.count(home, video, "frame"))]
     album = _Album.of(home, mimic)
     clips = numbers(memory.clip_videos)
     known = [(memory.clip_videos[row], int(clips[row])) for row in _kinds_of_words(mimic)]
@@ -114,10 +114,7 @@ def pictured_moments(
     album = _Album.of(home, mimic)
     heard: list[Stretch] = []
     pictured: list[Stretch] = []
-    for video in videos:
-        clips = store.read_clips(home, video)
-        if not len(clips):
-            continue
+    for video, clips in ((v, some) for v in videos for some in store.in_parts(home, v, "clip")):
         drawn = decoder.draw(imagine(mimic, mimic.speech.embed(clips)))
         starts, ends = clips["start_s"].to_pylist(), clips["end_s"].to_pylist()
         heard += [(video, start, end) for start, end in zip(starts, ends, strict=True)]
@@ -230,14 +227,6 @@ def _kinds_of_words(mimic: Mimic) -> list[int]:
     return sorted({int(rows[row]) for row in (units @ np.stack(middles).T).argmax(axis=0)})
 
 
-def _count(home: Home, video: str) -> int:
-    return len(store.read_frames(home, video, ["time_s"]))
-
-
 def _some_clips(home: Home, videos: list[str]) -> list[tuple[str, int]]:
-    places = [
-        (video, row)
-        for video in videos
-        for row in range(len(store.read_clips(home, video, ["start_s"])))
-    ]
+    places = [(video, row) for video in videos for row in range(store.count(home, video, "clip"))]
     return [places[i] for i in evenly(len(places), MOST_HEARD)]

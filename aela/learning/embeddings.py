@@ -1,7 +1,7 @@
 """Embeddings of memory: one Parquet file per checkpoint and video.
 
 Those of frames and clips are row for row with the memory. Those of the ground, of what is seen
-beside the things in the frames, are as many as the encoder makes of a video.
+beside the things in the frames, are as many as the encoder makes of GROUND_FRAMES.
 
 A checkpoint that goes on from a parent need not embed all of memory anew: what it has not embedded
 yet, it takes over from the parent, in whose space its own embeddings lie. One small file beside the
@@ -25,6 +25,7 @@ from aela.storage import Home, atomic, open_parquet, read_json, read_parquet, wr
 
 Sense = Literal["frame", "clip", "ground"]
 REFRESHED = 100  # rows that are embedded anew in a round, though they could be taken over
+GROUND_FRAMES = 32  # of a video, spread evenly, that are looked at for what lies beside the things
 Embed = Callable[[pa.Table], np.ndarray]
 
 
@@ -52,7 +53,8 @@ def refresh(
     What stands for videos that the manifest does not name stays.
 
     Args:
-        embed: maps a table of frames (also for the ground) or clips to float32 [rows, d].
+        embed: maps a table of some frames (also for the ground) or clips of a video to float32
+            [rows, d]; each row is the same whatever others there are.
         progress: told each video and its number of rows.
         parent: the checkpoint whose embeddings are taken over, where it has any.
         most: rows to embed anew of what could be taken over, those that have been taken over for
@@ -103,8 +105,12 @@ def _embed(
     embed: Embed,
     progress: Callable[[str, int], None],
 ) -> int:
-    read = store.read_clips if sense == "clip" else store.read_frames
-    values = embed(read(home, entry.video))
+    if sense == "ground":
+        number = store.count(home, entry.video, "frame")
+        rows = np.linspace(0, number - 1, min(number, GROUND_FRAMES), dtype=int).tolist()
+        values = embed(store.read_rows(home, entry.video, "frame", rows))
+    else:
+        values = np.concatenate([embed(some) for some in store.in_parts(home, entry.video, sense)])
     write(home, checkpoint, entry.video, entry.content, values, sense)
     if manifests.forgotten(home, entry.video):  # meanwhile
         _path(home, checkpoint, entry.video, sense).unlink(missing_ok=True)

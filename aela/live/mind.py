@@ -71,7 +71,7 @@ class Mind:
         while time_s - self.seen[0][0] > self.mimic.settings.steady_s:
             self.seen.popleft()
         times_s, images = zip(*self.seen, strict=True)
-        found = self.mimic.recollect(np.stack(images), np.array(times_s))
+        found = self.mimic.recall(np.stack(images), np.array(times_s))
         novelty, clip = float(found.novelty[-1]), int(found.clips[-1])
         return Thought(
             novelty <= self.mimic.generation.threshold,

@@ -61,5 +61,5 @@ class Voice:
         for start in range(0, len(memory.images), ROWS_AT_ONCE):
             images = memory.images[start : start + ROWS_AT_ONCE]
             apart_s = np.arange(len(images)) * 1e6  # each on its own
-            counts.update(self.mimic.recollect(images, apart_s).clips.tolist())
+            counts.update(self.mimic.recall(images, apart_s).clips.tolist())
         return [clip for clip, _ in counts.most_common()]

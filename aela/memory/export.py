@@ -15,7 +15,6 @@ from aela.memory import store
 from aela.memory.store import Remembered
 from aela.storage import Home
 
-ROWS_AT_ONCE = 64
 COLUMNS = (
     *("file", "video", "sense", "start_s", "end_s"),
     *("width", "height", "sharpness", "word_start_s", "level_db", "snr_db"),
@@ -68,13 +67,13 @@ def export(
 def _files(home: Home, entry: Remembered, folder: Path) -> Iterator[dict[str, Any]]:
     """Write the files of one video; what the index says of each."""
     common = {"video": entry.video}
-    for number, row in _rows(home, entry, "frame"):
+    for number, row in enumerate(store.each(home, entry.video, "frame")):
         path = folder / entry.video / "frames" / f"{number:05d}_{row['time_s']:.2f}s.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(row["jpeg"])
         name = path.relative_to(folder).as_posix()
         yield {**common, **row, "file": name, "sense": "frame", "start_s": row["time_s"]}
-    for number, row in _rows(home, entry, "clip"):
+    for number, row in enumerate(store.each(home, entry.video, "clip")):
         path = write_clip(row, number, folder / entry.video / "clips")
         yield {**common, **row, "file": path.relative_to(folder).as_posix(), "sense": "clip"}
 
@@ -86,11 +85,3 @@ def write_clip(row: dict[str, Any], number: int, folder: Path) -> Path:
     samples, rate = soundfile.read(io.BytesIO(row["flac"]), dtype="int16")
     soundfile.write(path, samples, rate, subtype="PCM_16")
     return path
-
-
-def _rows(home: Home, entry: Remembered, sense: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    count = entry.frames if sense == "frame" else entry.clips
-    for start in range(0, count, ROWS_AT_ONCE):
-        numbers = range(start, min(start + ROWS_AT_ONCE, count))
-        table = store.read_rows(home, entry.video, sense, numbers)
-        yield from zip(numbers, table.to_pylist(), strict=True)

@@ -6,7 +6,7 @@ row costs one small read. pandas, DuckDB and Ray Data read the files as they are
 
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -68,6 +68,7 @@ REJECTIONS = pa.schema(
 )
 TIMES = ("time_s", "start_s", "end_s")
 ROWS_PER_GROUP = 16
+ROWS_AT_ONCE = 256  # all pictures of a long video at once would take gigabytes
 NEIGHBOUR_JPEG_QUALITY = 85
 
 
@@ -158,8 +159,8 @@ def remember_rest(
         UnknownVideo: memory holds nothing of it.
     """
     rows = chain(
-        (("frame", row) for row in read_frames(home, of).to_pylist()),
-        (("clip", row) for row in read_clips(home, of).to_pylist()),
+        (("frame", row) for row in each(home, of, "frame")),
+        (("clip", row) for row in each(home, of, "clip")),
         (("rejection", row) for row in read_rejections(home, of).to_pylist()),
     )
 
@@ -307,7 +308,7 @@ def recomputed(home: Home, video: str) -> str:
         sha = sha256(b"")
         try:
             with path.open("rb") as file:
-                for batch in pq.ParquetFile(file).iter_batches(ROWS_PER_GROUP):
+                for batch in pq.ParquetFile(file).iter_batches(ROWS_PER_GROUP, use_threads=False):
                     for row in batch.to_pylist():
                         sha = _grown(sha, row, schema)
         except FileNotFoundError:
@@ -362,6 +363,36 @@ def read_row(
     return read_rows(home, video, sense, [row], columns).to_pylist()[0]
 
 
+def in_parts(home: Home, video: str, sense: str) -> Iterator[pa.Table]:
+    """All frames or clips (`sense` is "frame" or "clip") in time order, ROWS_AT_ONCE at a time.
+
+    Raises:
+        UnknownVideo: memory holds nothing of the video.
+    """
+    rows = count(home, video, sense)
+    for start in range(0, rows, ROWS_AT_ONCE):
+        yield read_rows(home, video, sense, range(start, min(start + ROWS_AT_ONCE, rows)))
+
+
+def each(home: Home, video: str, sense: str) -> Iterator[dict[str, Any]]:
+    """All frames or clips of a video, one by one, as `in_parts` reads them."""
+    for some in in_parts(home, video, sense):
+        yield from some.to_pylist()
+
+
+def count(home: Home, video: str, sense: str) -> int:
+    """How many frames or clips (`sense` is "frame" or "clip") memory holds of a video.
+
+    Raises:
+        UnknownVideo: memory holds nothing of the video.
+    """
+    try:
+        with open_parquet(_path(home, video, sense), row_groups=[]) as file:
+            return pq.ParquetFile(file).metadata.num_rows
+    except FileNotFoundError:
+        raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.") from None
+
+
 def read_rows(
     home: Home, video: str, sense: str, rows: Sequence[int], columns: list[str] | None = None
 ) -> pa.Table:
@@ -371,18 +402,21 @@ def read_rows(
         UnknownVideo: memory holds nothing of the video.
         IndexError: it has no such row.
     """
-    path = home.frames(video) if sense == "frame" else home.clips(video)
     groups = sorted({row // ROWS_PER_GROUP for row in rows})
     try:
-        with open_parquet(path, columns, groups) as file:
-            parquet = pq.ParquetFile(file)
+        with open_parquet(_path(home, video, sense), columns, groups) as file:
+            parquet = pq.ParquetFile(file, page_checksum_verification=True)
             for row in rows:
                 if not 0 <= row < parquet.metadata.num_rows:
                     raise IndexError(f"{video!r} has no {sense} {row}.")
-            table = parquet.read_row_groups(groups, columns)
+            table = parquet.read_row_groups(groups, columns, use_threads=False)
     except FileNotFoundError:
         raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.") from None
     place = {group: number for number, group in enumerate(groups)}
     return table.take(
         [place[row // ROWS_PER_GROUP] * ROWS_PER_GROUP + row % ROWS_PER_GROUP for row in rows]
     )
+
+
+def _path(home: Home, video: str, sense: str) -> UPath:
+    return home.frames(video) if sense == "frame" else home.clips(video)

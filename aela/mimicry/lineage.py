@@ -198,7 +198,7 @@ def _count(found: Dependents, path: UPath, content: str | None, by: Generation |
         found.predictions.setdefault(sha, {})[video] = table.metadata.num_rows
         # The nearest moments are those of the generation's own manifest.
         if by.manifest in found.manifests:
-            rows = table.read(LEANS_ON).to_pylist()
+            rows = table.read(LEANS_ON, use_threads=False).to_pylist()
             if leaning := sum(names_moment_of(row, {found.video}) for row in rows):
                 found.leaning.setdefault(sha, {})[video] = leaning
 

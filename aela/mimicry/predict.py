@@ -82,11 +82,15 @@ def look(home: Home, video: str, mimic: "Mimic") -> tuple[pa.Table, np.ndarray]:
         UnknownVideo: the video was not ingested.
     """
     content = store.content(home, video) or ""
-    frames = store.read_frames(home, video)
     table, codes = PREDICTIONS.empty_table(), np.zeros((0, 0), np.float32)
-    if len(frames):
-        recollection = mimic.recall(frames)
-        table, codes = _table(frames["time_s"].to_numpy(), recollection, mimic), recollection.codes
+    looks = [
+        (mimic.encoder.embed(frames), frames["time_s"].to_numpy())
+        for frames in store.in_parts(home, video, "frame")
+    ]
+    if looks:
+        images, times_s = (np.concatenate(part) for part in zip(*looks, strict=True))
+        recollection = mimic.recall(images, times_s)
+        table, codes = _table(times_s, recollection, mimic), recollection.codes
     return table.replace_schema_metadata({"video": video, "content": content}), codes
 
 

@@ -136,19 +136,11 @@ class Mimic:
             device,
         )
 
-    def recall(self, frames: pa.Table) -> Recollection:
+    def recall(self, images: np.ndarray, times_s: np.ndarray) -> Recollection:
         """What the frames of one video bring to mind, each in the light of those just before.
 
         Args:
-            frames: with the columns of `aela.memory.store.FRAMES`, in the order of time.
-        """
-        return self.recollect(self.encoder.embed(frames), frames["time_s"].to_numpy())
-
-    def recollect(self, images: np.ndarray, times_s: np.ndarray) -> Recollection:
-        """What frames bring to mind that were looked at already.
-
-        Args:
-            images: float32 [n, d], their embeddings.
+            images: float32 [n, d], their embeddings by `encoder`.
             times_s: float [n], rising.
         """
         memory, neighbours = self.remembering, self.settings.neighbours

@@ -15,7 +15,6 @@ from aela.vision.settings import ImageEncoderSettings, settings_from
 
 FRAMES_AT_ONCE = 64
 SHARES = (0.8, 1.0)  # of what is looked at: its middle, and all of it
-GROUND_FRAMES = 32  # of one video
 
 Look = Callable[[pa.Table, ImageEncoderSettings], torch.Tensor]
 
@@ -54,17 +53,15 @@ class ImageEncoder(torch.nn.Module):
         return self._embed(looked_at, frames)
 
     def embed_ground(self, frames: pa.Table) -> np.ndarray:
-        """What is seen beside the things in the frames of one video: the room, a hand.
+        """What is seen beside the things in frames: the room, a hand.
 
         Args:
-            frames: as for `embed`; at most GROUND_FRAMES of them are used, spread evenly.
+            frames: as for `embed`.
 
         Returns:
-            unit vectors, float32 [m, embedding], m at most GROUND_FRAMES; see `ground_of`.
+            unit vectors, float32 [m, embedding], m at most n; see `ground_of`.
         """
-        number = min(len(frames), GROUND_FRAMES)
-        rows = np.linspace(0, len(frames) - 1, number, dtype=int)
-        return self._embed(ground_of, frames.take(rows))
+        return self._embed(ground_of, frames)
 
     @torch.no_grad()
     def _embed(self, look: Look, frames: pa.Table) -> np.ndarray:

@@ -10,6 +10,7 @@ from upath import UPath
 
 from aela.learning import embeddings
 from aela.memory import manifest as manifests
+from aela.memory import store
 from aela.memory.manifest import Manifest
 from aela.storage import Home
 from tests.conftest import Life, remember
@@ -126,3 +127,26 @@ def test_what_speaks_by_a_checkpoint_finds_the_same_embeddings_whenever_it_is_as
     settled = by(home, "two", manifest)
     assert refreshed(home, "two", manifest, 2.0, parent="one", most=6) == 0
     assert by(home, "two", manifest) == settled and set(settled) == {1.0, 2.0}
+
+
+def test_of_a_long_video_only_some_rows_are_held_at_a_time(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = remember(home, "long", "learn")
+    manifest = manifests.take(home)
+    monkeypatch.setattr(store, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(embeddings, "GROUND_FRAMES", 2)
+    times = store.read_frames(home, video)["time_s"].to_pylist()
+    for sense, looked_at in (("frame", [times[:2], times[2:]]), ("ground", [[times[0], times[2]]])):
+        asked: list[list[float]] = []
+
+        def eyes(frames: pa.Table, asked: list[list[float]] = asked) -> np.ndarray:
+            asked.append(frames["time_s"].to_pylist())
+            return frames["time_s"].to_numpy().reshape(-1, 1)
+
+        embeddings.refresh(home, "one", manifest, sense, eyes)
+        assert asked == looked_at
+        assert (
+            embeddings.read(home, "one", video, sense)[:, 0].tolist()
+            == np.concatenate(looked_at).tolist()
+        )
