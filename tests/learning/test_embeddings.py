@@ -9,6 +9,7 @@ import pytest
 from upath import UPath
 
 from aela.learning import embeddings
+from aela.learning.embeddings import Sense
 from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.memory.manifest import Manifest
@@ -136,8 +137,12 @@ def test_of_a_long_video_only_some_rows_are_held_at_a_time(
     manifest = manifests.take(home)
     monkeypatch.setattr(store, "ROWS_AT_ONCE", 2)
     monkeypatch.setattr(embeddings, "GROUND_FRAMES", 2)
-    times = store.read_frames(home, video)["time_s"].to_pylist()
-    for sense, looked_at in (("frame", [times[:2], times[2:]]), ("ground", [[times[0], times[2]]])):
+    first, middle, last = store.read_frames(home, video)["time_s"].to_pylist()
+    parts: dict[Sense, list[list[float]]] = {
+        "frame": [[first, middle], [last]],
+        "ground": [[first, last]],
+    }
+    for sense, looked_at in parts.items():
         asked: list[list[float]] = []
 
         def eyes(frames: pa.Table, asked: list[list[float]] = asked) -> np.ndarray:
