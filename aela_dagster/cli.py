@@ -20,7 +20,7 @@ from aela.mimicry.generation import UnknownGeneration
 from aela.mimicry.trace import UnknownPrediction
 from aela.storage import Home
 from aela_dagster import generations_cli, memory_cli
-from aela_dagster.options import HomeOption
+from aela_dagster.options import HomeOption, existing
 from aela_dagster.runs import NoInstance, RunFailed, Runner, check_compute, prepare_dagster
 
 app = typer.Typer(
@@ -94,6 +94,15 @@ def _tell_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _check_variables() -> None:
+    """Before the processes of Dagster do it, whose words nobody reads.
+
+    Raises:
+        ValueError: a variable of the environment holds what its setting cannot be.
+    """
+    import aela_dagster.definitions  # noqa: F401
+
+
 @app.callback()
 def _options(
     version: Annotated[
@@ -122,7 +131,11 @@ def demo(
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="`quick` for the samples, `aela1` for your own videos.")
+        str | None,
+        typer.Option(
+            help="Whatever `$AELA_PRESET` says: `quick` for the samples, `aela1` for your own "
+            "videos."
+        ),
     ] = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
@@ -297,6 +310,7 @@ def live(
         source = living.camera_source(camera)
     os.environ |= {"AELA_PRESET": preset, "AELA_EFFORT": str(effort), "AELA_DEVICE": device}
     runner = Runner.at(Home.at(home), preset=preset, effort=effort, device=device)
+    _check_variables()
     living.run(console, runner, Door.at(host, port, address), source, learn)
 
 
@@ -321,6 +335,7 @@ def up(
     from aela_dagster.learner import lock_for_exec
 
     check_compute(preset, effort, device)
+    _check_variables()
     where = Home.at(home)
     folder = prepare_dagster(where)
     with contextlib.closing(listening("127.0.0.1", port)):
@@ -355,12 +370,7 @@ def status(home: HomeOption = None) -> None:
     """
     from aela_dagster import status as told
 
-    where = Home.at(home)
-    if not where.root.exists():
-        raise FileNotFoundError(
-            f"There is no data folder {where.root}; `aela learn` and `aela up` make one."
-        )
-    told.run(console, Runner.at(where))
+    told.run(console, Runner.at(existing(home)))
 
 
 @app.command()

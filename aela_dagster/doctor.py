@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import shutil
 from dataclasses import dataclass
@@ -58,6 +59,11 @@ def _device() -> Finding:
 
 
 def _folder(home: Home) -> Finding:
+    if not home.root.protocol and not home.root.exists():
+        if _nearest(home).is_dir() and os.access(_nearest(home), os.W_OK):
+            return Finding(True, "data folder", f"{home.root} is not there yet; learning makes it")
+        why = f"it is not there, nor can it be made in {_nearest(home)}"
+        return Finding(False, "data folder", f"{home.root} cannot be written: {why}")
     probe = home.root / ".writable"
     try:
         write_bytes(probe, b"")
@@ -67,12 +73,16 @@ def _folder(home: Home) -> Finding:
     return Finding(True, "data folder", f"{home.root} is writable")
 
 
+def _nearest(home: Home) -> Path:
+    """The data folder on a disk, or of those that it would lie in the nearest that is there."""
+    root = Path(str(home.root)).absolute()
+    return next(folder for folder in (root, *root.parents) if folder.exists())
+
+
 def _space(home: Home) -> list[Finding]:
     if home.root.protocol:
         return []
-    root = Path(str(home.root)).absolute()
-    there = next(folder for folder in (root, *root.parents) if folder.exists())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(_nearest(home)).free
     return [Finding(free > LEAST_FREE_BYTES, "free space", f"{free / 1e9:.1f} GB")]
 
 

@@ -19,7 +19,7 @@ from aela.memory import store, videos
 from aela.memory.store import Remembered
 from aela.memory.videos import UnknownVideo
 from aela.storage import Home
-from aela_dagster.options import HomeOption
+from aela_dagster.options import HomeOption, existing
 
 SHOWN_FRAMES = 60  # on a contact sheet, spread evenly
 
@@ -38,7 +38,7 @@ def ls(
 
     Example: `aela memory ls`
     """
-    where = Home.at(home)
+    where = existing(home)
     listed = _listed(where)
     numbers = ("frames", "clips", "clip_seconds")
     totals = {
@@ -89,7 +89,7 @@ def show(
     """
     from aela.evaluation import pictures
 
-    where = Home.at(home)
+    where = existing(home)
     entry = _entry(where, forgetting.find(where, video))
     folder = to or Path(tempfile.mkdtemp(prefix=f"aela-{entry.video}-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ def export(
 
     Example: `aela memory export kitchen --to kitchen-files`
     """
-    where = Home.at(home)
+    where = existing(home)
     if video:
         entries = [_entry(where, forgetting.find(where, name)) for name in dict.fromkeys(video)]
     else:
@@ -161,7 +161,7 @@ def verify(home: HomeOption = None) -> None:
     """
     from aela.mimicry import verify as verifying
 
-    kinds = verifying.kinds(Home.at(home))
+    kinds = verifying.kinds(existing(home))
     everything = [(kind, thing) for kind in kinds for thing in kind.things]
     wrong = {kind.name: 0 for kind in kinds}
     problems: list[str] = []
@@ -193,7 +193,7 @@ def forget(
 
     Example: `aela memory forget kitchen-1a2b3c4d`
     """
-    where = Home.at(home)
+    where = existing(home)
     keys = list(dict.fromkeys(forgetting.find(where, name) for name in video))
     if not yes:
         console.print(f"This cannot be undone: {', '.join(keys)}", highlight=False, soft_wrap=True)

@@ -68,7 +68,10 @@ def refused(
         (["learn", "README.md", "--preset", "quik"], "There is no preset 'quik'"),
         (["watch", "README.md", "--device", "tpu"], "There is no device 'tpu'"),
         (["up", "--preset", "quik"], "There is no preset 'quik'"),
-        (["status"], "There is no data folder"),
+        *(
+            (command.split(), "There is no data folder")
+            for command in ("status", "memory ls", "memory verify", "memory export --to there")
+        ),
     ],
 )
 def test_a_mistake_is_answered_in_one_sentence(
@@ -102,6 +105,16 @@ def test_a_variable_that_cannot_be_so_is_named(home: Home, monkeypatch: pytest.M
             set_wrongly.setenv(name, value)
             with pytest.raises(ValueError, match=f"^{name} is '{value}': .*\\.$"):
                 runpy.run_module("aela_dagster.definitions")
+
+
+@pytest.mark.parametrize("command", ["up", "live"])
+def test_what_dagster_would_refuse_is_refused_before_it_starts(
+    home: Home, monkeypatch: pytest.MonkeyPatch, command: str
+):
+    monkeypatch.setenv("AELA_MAX_PIXELS", "5")
+    result = _aela(command)
+    assert result.returncode == 1 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("aela: AELA_MAX_PIXELS is '5'")
 
 
 def test_the_ui_says_when_its_port_is_taken(home: Home, refused: Callable[..., str]):
@@ -181,7 +194,8 @@ def test_doctor_finds_a_folder_that_cannot_be_written(tmp_path: Path):
         result = _aela("doctor", "--home", str(home))
         assert result.returncode == 1 and "cannot be written" in result.stdout
         assert "free space" in result.stdout
-    assert _aela("doctor", "--home", str(tmp_path / "data")).returncode == 0
+    missing = tmp_path / "data"
+    assert _aela("doctor", "--home", str(missing)).returncode == 0 and not missing.exists()
 
 
 def test_assets_materialize_from_a_shell_as_in_ci(home: Home, nursery: Path):
