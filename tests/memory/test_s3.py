@@ -171,7 +171,7 @@ def test_a_bucket_or_library_that_is_missing_is_said_plainly(
     server: ThreadedMotoServer, monkeypatch: pytest.MonkeyPatch
 ):
     result = CliRunner().invoke(app, ["memory", "show", "cup", "--home", "s3://no-such-bucket/a"])
-    assert "There is no video 'cup' in s3://no-such-bucket/a" in str(result.exception)
+    assert "There is no data folder s3://no-such-bucket/a" in str(result.exception)
     monkeypatch.setitem(sys.modules, "s3fs", None)
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3")
     with pytest.raises(ValueError, match=r"s3://a/b needs a library; .*pip install s3fs"):
