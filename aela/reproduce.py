@@ -238,10 +238,10 @@ def _embed(home: Home, model: str, sha: str) -> Embed:
     if model == "image_encoder":
         from aela.vision.encoder import load_image_encoder
 
-        return lambda frames: load_image_encoder(home, sha).embed(frames)
+        return load_image_encoder(home, sha).embed
     from aela.speech.speech import load_speech
 
-    return lambda clips: load_speech(home, sha).embed(clips)
+    return load_speech(home, sha).embed
 
 
 def _otherwise(card: Card) -> Iterator[str]:

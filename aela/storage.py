@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -313,6 +313,12 @@ def write_json(path: UPath, value: Any) -> None:
 
 def read_json(path: UPath) -> Any:
     return json.loads(path.read_bytes())
+
+
+def starting(start: str, names: Iterable[str]) -> list[str]:
+    """The names that begin so, none with nothing; the one alone that is exactly so."""
+    found = [name for name in names if start and name.startswith(start)]
+    return [start] if start in found else found
 
 
 def sha256(data: bytes) -> str:

@@ -9,7 +9,6 @@ from aela.learning import checkpoints
 from aela.learning.checkpoints import IMAGE_DECODER, TRAINED, Checkpoint
 from aela.learning.loop import Report, silent
 from aela.memory.manifest import Manifest
-from aela.mimicry import generation as generations
 from aela.presets import Preset
 from aela.speech.mel_autoencoder import train_mel_autoencoder
 from aela.speech.word_autoencoder import train_word_autoencoder
@@ -20,6 +19,7 @@ from aela.vision.train import train_image_encoder
 BUILDS_ON = {
     "word_autoencoder": ("mel_autoencoder",),
     "associator": ("image_encoder", "word_autoencoder"),
+    IMAGE_DECODER: ("image_encoder",),
 }
 
 
@@ -38,26 +38,22 @@ def train(
     """Train `model` on a manifest and save it; not made current.
 
     Args:
-        model: one of `checkpoints.TRAINED`; IMAGE_DECODER for the generation that speaks.
+        model: one of `checkpoints.TRAINED`.
         parent: start from its weights; not for IMAGE_DECODER.
         inputs: checkpoints to train on top of, by model; the current ones of those not named.
 
     Raises:
         EmptyMemory: the manifest holds too little to train on.
         UnknownCheckpoint: an earlier stage was not trained yet.
-        UnknownGeneration: there is no generation yet for an image decoder to show.
         ValueError: there is no model of that name.
     """
     if model not in TRAINED:
         raise ValueError(f"There is no model {model!r}; it is one of {', '.join(TRAINED)}.")
     asked = inputs or {}
-    if model == IMAGE_DECODER:
-        below = {"image_encoder": generations.required(home).image_encoder}
-    else:
-        below = {
-            earlier: asked.get(earlier) or checkpoints.required(home, earlier).sha
-            for earlier in BUILDS_ON.get(model, ())
-        }
+    below = {
+        earlier: asked.get(earlier) or checkpoints.required(home, earlier).sha
+        for earlier in BUILDS_ON.get(model, ())
+    }
     return train_on(
         home,
         model,

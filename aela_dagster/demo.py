@@ -1,6 +1,5 @@
 """`aela demo`: sample videos in, the whole asset graph, and a table of what was said."""
 
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -59,13 +58,12 @@ def run(
         "watch": stages.files([watch]),
     }
     runner = Runner.at(home, preset=preset, device=device, seed=seed, bars=True)
-    dropped = {role: _drop(home, sources[role], role) for role in ROLES}
 
     console.rule("2  Frames and clips")
     keys: dict[Role, list[str]] = {}
     for role in ROLES:
-        console.print(f"{home.inbox(role)}", highlight=False)
-        keys[role] = stages.ingest(console, runner, dropped[role], role, move=True)
+        console.print(f"To {role}:", highlight=False)
+        keys[role] = stages.ingest(console, runner, sources[role], role)
 
     console.rule("3  Learning")
     stages.learn(console, runner)
@@ -126,19 +124,6 @@ def _labels_beside(videos: Path) -> Path | None:
     folder = videos if videos.is_dir() else videos.parent
     candidates = (folder / "labels.json", folder.parent / "labels.json")
     return next((path for path in candidates if path.is_file()), None)
-
-
-def _drop(home: Home, sources: list[Path], role: Role) -> list[Path]:
-    """Copy videos into the inbox, as a person would."""
-    folder = Path(str(home.inbox(role)))
-    folder.mkdir(parents=True, exist_ok=True)
-    dropped = []
-    for source in sources:
-        target = folder / source.name
-        if not target.exists():
-            shutil.copyfile(source, target)
-        dropped.append(target)
-    return dropped
 
 
 def segments(found: list[dict[str, Any]]) -> Table:

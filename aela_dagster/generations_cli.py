@@ -151,9 +151,10 @@ def rollback(
 
     where = Home.at(home)
     leaving = generations.required(where)
+    instance = Runner.at(where).instance
     back = generations.roll_back(where, generations.find(where, generation) if generation else None)
     # Dagster's record of what the asset is now follows.
-    Runner.at(where).instance.report_runless_asset_event(
+    instance.report_runless_asset_event(
         dg.AssetMaterialization(
             "generation",
             description=f"Rolled back from {leaving.sha}.",

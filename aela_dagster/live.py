@@ -27,7 +27,6 @@ from aela_dagster.learner import Learner
 from aela_dagster.runs import Runner
 from aela_dagster.survey import Survey
 from resources.devices import torch_device
-from resources.memory import Memory
 
 
 def run(console: Console, runner: Runner, door: Door, source: str | None, learning: bool) -> None:
@@ -103,12 +102,14 @@ class Live:
         tell: Callable[[str], None],
         settings: LiveSettings | None = None,
     ) -> None:
+        from aela_dagster.definitions import the_memory
+
         self.runner, self.tell = runner, tell
         feed = None if source else Feed("the page")
         self.eyes = Eyes(lambda jpeg: self.session.see(jpeg), self._hear)
         self.memory = LiveMemory(
             feed or source or "",
-            Memory().capture_settings,
+            the_memory.capture_settings,
             settings,
             replay=source is not None and Path(source).is_file(),
             tell=self._tell,

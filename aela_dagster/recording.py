@@ -30,7 +30,6 @@ from aela.memory.videos import ROLES, Role, Video
 from aela.storage import Home
 from aela_dagster.runs import Runner, plain
 from assets import common, senses
-from resources.memory import Memory
 
 RETRY_S = 5.0  # between tries to write a minute, as when the disk is full
 Tell = Callable[[str], None]
@@ -51,10 +50,12 @@ def run(
         UnreadableVideo, ValueError, OSError: as `record`.
     """
 
+    from aela_dagster.definitions import the_memory
+
     def tell(sentence: str) -> None:
         console.print(f"  [yellow]![/] {escape(sentence)}", highlight=False, soft_wrap=True)
 
-    live = Live(source, Memory().capture_settings, replay=replay, tell=tell)
+    live = Live(source, the_memory.capture_settings, replay=replay, tell=tell)
     for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         before = signal.getsignal(ending)
 
@@ -211,6 +212,8 @@ def cut(
         UnknownVideo: there is no such video.
         ValueError: a run is busy with it.
     """
+    from aela_dagster.definitions import the_memory
+
     home = runner.home
     runner.ready_to_forget(video)
     rest = replace(videos.find(home, video), video=_key_of_rest(video))
@@ -218,7 +221,7 @@ def cut(
     anything = bool(entry.frames or entry.clips)
     if anything:
         videos.make_known(home, replace(rest, sha256=entry.content))
-        _announce(home, [entry], runner.instance, Memory().capture_settings, tell)
+        _announce(home, [entry], runner.instance, the_memory.capture_settings, tell)
     else:
         of = (home.frames, home.clips, home.rejections)
         for path in (home.index / f"{rest.video}.json", *(rows(rest.video) for rows in of)):

@@ -179,13 +179,13 @@ class Runner:
             raise RunFailed(_why(result))
         return result
 
-    def take_in(self, source: Path, role: Role, *, move: bool = False) -> Video:
-        """Take a file in and make it a partition.
+    def take_in(self, source: Path, role: Role) -> Video:
+        """Take a copy of a file in and make it a partition.
 
         Raises:
             FileNotFoundError, ValueError: as `aela.memory.videos.take_in`.
         """
-        video = videos.take_in(self.home, UPath(source), role, move=move)
+        video = videos.take_in(self.home, UPath(source), role, move=False)
         self.instance.add_dynamic_partitions(common.videos.name or "", [video.video])
         return video
 

@@ -47,13 +47,8 @@ def files(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def ingest(
-    console: Console, runner: Runner, sources: list[Path], role: Role, *, move: bool = False
-) -> list[str]:
+def ingest(console: Console, runner: Runner, sources: list[Path], role: Role) -> list[str]:
     """Take in and ingest each file; what cannot be read is said and passed over.
-
-    Args:
-        move: take the files away from where they lie.
 
     Returns:
         the keys of the videos that memory holds now.
@@ -65,7 +60,7 @@ def ingest(
     for number, source in enumerate(sources, start=1):
         label = f"[dim]{number}/{len(sources)}[/] {escape(source.name)}"
         try:
-            video = runner.take_in(source, role, move=move).video
+            video = runner.take_in(source, role).video
             if not store.content(runner.home, video):
                 with console.status(f"Looking at {escape(source.name)} …"):
                     runner.run("ingest", video)

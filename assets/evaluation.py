@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import dagster as dg
 
+from aela.learning import checkpoints as saved
 from aela.learning.checkpoints import IMAGE_DECODER
 from aela.memory.forget import unless_forgotten
 from aela.mimicry.predict import predicted
@@ -32,7 +33,8 @@ def image_decoder(
     generation = checkpoints.generation()
     there = current_image_decoder(memory.home, generation.image_encoder, generation.manifest)
     if there is None:
-        return train(context, compute, memory, IMAGE_DECODER, generation.manifest)
+        encoder = saved.read(memory.home, "image_encoder", generation.image_encoder)
+        return train(context, compute, memory, IMAGE_DECODER, generation.manifest, encoder)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(there.sha), metadata=checkpoint_metadata(memory, there)
     )

@@ -96,7 +96,8 @@ def prepare(bench: Bench) -> Task:
         manifest = manifests.take(home)
         image_encoder, word_autoencoder = learn_senses(home, manifest)
     pairs = make_pairs(home, manifest, image_encoder, word_autoencoder, DEFAULT.window_s)
-    moments = load_moments(home, manifest, image_encoder.sha, word_autoencoder.sha, pairs)
+    of = image_encoder.sha, word_autoencoder.sha, pairs
+    moments = load_moments(home, manifest, *of, DEFAULT, 0)
     said, of_video = [], []
     for video, clips in rows(home, manifest, "clip", ["start_s", "end_s"]):
         for clip in clips.to_pylist():

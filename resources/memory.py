@@ -4,6 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from aela.capture import CaptureSettings
+from aela.capture.settings import MOST_PIXELS
 from aela.storage import Home
 
 
@@ -20,7 +21,7 @@ class Memory(dg.ConfigurableResource):
     max_pixels: int = Field(
         default=CaptureSettings.max_pixels,
         ge=10_000,
-        le=200_000_000,
+        le=MOST_PIXELS,
         description="Videos whose pictures have more pixels are set aside.",
     )
     max_seconds: float = Field(

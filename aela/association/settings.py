@@ -27,6 +27,7 @@ class AssociatorSettings:
         candidates: remembered clips contrasted in one step, at most.
         consensus: moments that look alike and are asked whether they agree with a moment's word, 0
             to trust all moments equally.
+        moments_most: new moments learned at most, drawn evenly.
         replayed: old moments learned again by a training that goes on from a parent.
         budget: steps or minutes of training, for so many new clips.
     """
@@ -45,6 +46,7 @@ class AssociatorSettings:
     neutral_s: float = 30.0
     candidates: int = 1024
     consensus: int = 10
+    moments_most: int = 20_000
     replayed: int = 4000
     budget: Budget = Budget(steps=1500, minutes=2.0, rows=60)
 
@@ -57,8 +59,8 @@ class AssociatorSettings:
             raise ValueError("dropout must be in [0, 1) and noise must not be negative.")
         if min(self.contrast, self.weight_decay, self.neutral_s) < 0:
             raise ValueError("contrast, weight_decay and neutral_s must not be negative.")
-        if min(self.consensus, self.replayed) < 0:
-            raise ValueError("consensus and replayed must not be negative.")
+        if min(self.consensus, self.replayed) < 0 or self.moments_most < 1:
+            raise ValueError("consensus and replayed must be 0 or more, moments_most 1 or more.")
 
 
 ARTICLE = AssociatorSettings(contrast=0.0, consensus=0)

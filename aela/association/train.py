@@ -46,15 +46,16 @@ def load_moments(
     image_encoder: str,
     word_autoencoder: str,
     pairs: str,
+    settings: AssociatorSettings,
+    seed: int,
     parent: Checkpoint | None = None,
-    most_replayed: int = 0,
-    seed: int = 0,
 ) -> Moments:
     """Join the pairs table with both embeddings.
 
     Args:
-        parent: what it knows is old, and at most `most_replayed` moments of that are drawn, evenly;
-            the weights are such that new ones have their share (`aela.learning.rounds`).
+        settings: tell how many moments are drawn at most, evenly.
+        parent: what it knows is old; the weights are such that new moments have their share
+            (`aela.learning.rounds`).
 
     Raises:
         EmptyMemory: no frame is close to a clip in time.
@@ -72,7 +73,9 @@ def load_moments(
     videos = table["video"].to_pylist()
     old = np.flatnonzero([video in known for video in videos])
     new = np.flatnonzero([video not in known for video in videos])
-    old = old[rounds.replayed(len(old), most_replayed, np.random.default_rng(seed))]
+    rng = np.random.default_rng(seed)
+    old = old[rounds.replayed(len(old), settings.replayed, rng)]
+    new = new[rounds.replayed(len(new), settings.moments_most, rng)]
     rows = np.concatenate([new, old])
     if not len(rows):
         raise EmptyMemory("No moment is new, and none of the old ones is replayed; add videos.")
@@ -121,14 +124,14 @@ def train_associator(
     """
     senses = image_encoder.sha, word_autoencoder.sha
     torch.manual_seed(seed)
-    moments = load_moments(home, manifest, *senses, pairs, parent, settings.replayed, seed)
+    moments = load_moments(home, manifest, *senses, pairs, settings, seed, parent)
     model = untrained(moments, settings)
     if parent:
         weights = checkpoints.weights(home, "associator", parent.sha)
         if _shapes(weights) == _shapes(model.state_dict()):
             model.load_state_dict(weights)
         else:
-            parent, moments = None, load_moments(home, manifest, *senses, pairs)
+            parent, moments = None, load_moments(home, manifest, *senses, pairs, settings, seed)
     card = Card(
         model="associator",
         settings=checkpoints.settings_dict(settings),

@@ -125,6 +125,12 @@ class _Connection:
     worn_out: threading.Event = field(default_factory=threading.Event)
     drained: threading.Event = field(default_factory=threading.Event)
 
+    def let_go(self) -> None:
+        """Tell the reader that nothing looks at it any more."""
+        for stream in self.streams.values():
+            stream.sense.close()
+        self.drained.set()
+
 
 @dataclass(frozen=True)
 class _Opened:
@@ -368,7 +374,7 @@ class Live:
         finally:
             self.stop()
             for stream in self.streams:
-                stream.connection.drained.set()
+                stream.connection.let_go()
 
     def _number(self, sensed: Sensed) -> int:
         """The minute in which something starts, among those not given away yet."""
@@ -489,7 +495,7 @@ class Live:
                 self.streams.remove(stream)
                 if stream.missing_s is not None and not lost.replayed:
                     self.missing[(lost.source, stream.sense.name)] = stream.missing_s
-            connection.drained.set()
+            connection.let_go()
         told = connection is not None or lost.source.kind == "pipe"
         if told and lost.source.kind != "feed" and not lost.replayed and not self.stopping.is_set():
             self.tell(f"{lost.why} Connecting again.")

@@ -1,8 +1,10 @@
-"""What a capture run keeps: the one configuration of this package."""
+"""What a capture run keeps, of a file or of a live source."""
 
 from dataclasses import dataclass
 
 from aela.ranges import check_ranges
+
+MOST_PIXELS = 200_000_000  # in a picture; no setting allows more
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class CaptureSettings:
             "post_roll_s": (0.0, 0.5),
             "least_snr_db": (3.0, 40.0),
             "least_level_db": (-90.0, 0.0),
-            "max_pixels": (10_000, 200_000_000),
+            "max_pixels": (10_000, MOST_PIXELS),
             "max_seconds": (1.0, 7 * 24 * 3600.0),
         }
         check_ranges(self, ranges)

@@ -127,6 +127,10 @@ class Sense(ABC):
     def flush(self) -> Iterator[Frame | Clip | Rejection]:
         """Yields what is left of what was perceived."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """Ends what works on the stream beside this thread; afterwards it may be closed."""
+
 
 class Sight(Sense):
     """The pictures of a video.
@@ -166,6 +170,9 @@ class Sight(Sense):
 
     def flush(self) -> Iterator[Frame | Rejection]:
         yield from self.chooser.flush()
+
+    def close(self) -> None:
+        self.lanes.close()
 
 
 class Hearing(Sense):
@@ -213,6 +220,9 @@ class Hearing(Sense):
         yield from self.finder.flush()
         self.form = None  # what comes next begins afresh
 
+    def close(self) -> None:
+        pass
+
     def _hear(self, sound: AudioFrame | None) -> Iterator[Clip | Rejection]:
         try:
             pieces = self.resampler.resample(sound)
@@ -247,11 +257,12 @@ def capture(
         origin_s = (container.start_time or 0) / av.time_base
         senses: dict[int, Sense] = {}
         if (picture := picture_stream(container)) is not None:
-            sight = Sight(picture, settings, origin_s, [other for other in others if other])
-            stack.callback(sight.lanes.close)
-            senses[picture.index] = sight
+            decoders = [other for other in others if other]
+            senses[picture.index] = Sight(picture, settings, origin_s, decoders)
         if (sound := sound_stream(container)) is not None:
             senses[sound.index] = Hearing(sound, settings, origin_s)
+        for sense in senses.values():
+            stack.callback(sense.close)
         for packet in _packets(container, senses):
             yield from senses[packet.stream.index].take(packet)
         if not any(sense.decoded for sense in senses.values()):

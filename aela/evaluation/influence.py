@@ -65,6 +65,8 @@ class LeavingOut:
             generation.image_encoder,
             generation.word_autoencoder,
             generation.pairs,
+            settings,
+            seed,
         )
         words = remembered_words(home, manifest)
         self.same = likeness(words, np.random.default_rng(seed)) >= SAME_WORD

@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from aela.storage import Home, canonical_json, read_json, sha256, write_bytes, write_json
+from aela.storage import (
+    Home,
+    canonical_json,
+    read_json,
+    sha256,
+    starting,
+    write_bytes,
+    write_json,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -130,13 +138,14 @@ def find(home: Home, name: str) -> Checkpoint:
     Raises:
         UnknownCheckpoint: none or several do.
     """
-    matching = [p for p in sorted(home.all_models.glob("*/*.json")) if p.stem.startswith(name)]
-    if len(matching) != 1 or not name:
-        shown = ", ".join(f"{path.parent.name} {path.stem[:12]}" for path in matching[:5])
+    models = {path.stem: path.parent.name for path in home.all_models.glob("*/*.json")}
+    matching = starting(name, sorted(models))
+    if len(matching) != 1:
+        shown = ", ".join(f"{models[sha]} {sha[:12]}" for sha in matching[:5])
         several = f"{name!r} is the start of several checkpoints ({shown}); write more of it."
         none = f"There is no checkpoint {name!r} in {home.root}; `aela trace VIDEO` shows some."
         raise UnknownCheckpoint(several if matching else none)
-    return read(home, matching[0].parent.name, matching[0].stem)
+    return read(home, models[matching[0]], matching[0])
 
 
 def weights(home: Home, model: str, sha: str) -> "dict[str, torch.Tensor]":

@@ -12,7 +12,7 @@ from aela.capture import SAMPLE_RATE_HZ
 from aela.mimicry.recall import Mimic
 
 MOST_WORDS = 256  # held as sounds: about 25 MB
-ROWS_AT_ONCE = 256
+MOST_ASKED = 1024  # remembered frames, spread evenly, that tell which words are usual
 
 
 def to_wav(samples: np.ndarray) -> bytes:
@@ -50,16 +50,15 @@ class Voice:
 
     def prepare(self) -> Iterator[int]:
         """Makes the sounds of the words that remembered frames bring to mind, the usual ones first,
-        one at each step; as many as there is room for.
+        one at each step; as many as there is room for. Others are made when they are first said.
         """
         for clip in self._usual()[:MOST_WORDS]:
             self.sound(clip)
             yield clip
 
     def _usual(self) -> list[int]:
-        memory, counts = self.mimic.remembering, Counter[int]()
-        for start in range(0, len(memory.images), ROWS_AT_ONCE):
-            images = memory.images[start : start + ROWS_AT_ONCE]
-            apart_s = np.arange(len(images)) * 1e6  # each on its own
-            counts.update(self.mimic.recall(images, apart_s).clips.tolist())
+        images = self.mimic.remembering.images
+        asked = images[np.linspace(0, len(images) - 1, min(len(images), MOST_ASKED), dtype=int)]
+        apart_s = np.arange(len(asked)) * 1e6  # each on its own
+        counts = Counter(self.mimic.recall(asked, apart_s).clips.tolist())
         return [clip for clip, _ in counts.most_common()]

@@ -19,7 +19,7 @@ from aela.memory import manifest as manifests
 from aela.memory.cache import Cache
 from aela.memory.manifest import ChangedMemory
 from aela.memory.videos import UnknownVideo
-from aela.storage import Home, read_json, read_parquet, write_json
+from aela.storage import Home, read_json, read_parquet, starting, write_json
 
 LEANS_ON = ["clip_video", "frames"]  # columns of predictions that name remembered moments
 
@@ -68,9 +68,7 @@ def find(home: Home, name: str) -> str:
     """
     known = sorted(video.video for video in videos.known(home))
     for keys in (known, sorted(all_forgotten(home))):
-        if name in keys:
-            return name
-        matching = [key for key in keys if name and key.startswith(name)]
+        matching = starting(name, keys)
         if len(matching) > 1:
             raise UnknownVideo(
                 f"{name!r} is the start of several videos ({', '.join(matching[:5])}); write more "
@@ -120,11 +118,14 @@ def unless_forgotten(home: Home, *made: UPath) -> Iterator[None]:
     Raises:
         ChangedMemory: so it was.
     """
-    before = set(catalogue.names(home.forgotten))
-    yield
-    if gone := set(catalogue.names(home.forgotten)) - before:
-        for thing in made:
-            _remove(thing)
+    before, gone = set(catalogue.names(home.forgotten)), set[str]()
+    try:
+        yield
+    finally:  # What was begun before an error may show it, too.
+        if gone := set(catalogue.names(home.forgotten)) - before:
+            for thing in made:
+                _remove(thing)
+    if gone:
         raise ChangedMemory(
             f"{', '.join(sorted(gone))} was forgotten while this was made; make it again."
         )

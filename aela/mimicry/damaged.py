@@ -1,4 +1,4 @@
-"""Reads on in a media file as far as it can be read."""
+"""Reads on in a captured media file as far as it can be read."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +7,11 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError
 
+from aela.capture import CaptureSettings
+from aela.capture.settings import MOST_PIXELS
+
+ANY_SIZE = CaptureSettings(max_pixels=MOST_PIXELS)  # capture has judged the file
+
 
 def packets(container: InputContainer, streams: list[Any]) -> Iterator[av.Packet]:
     """The packets up to the end of the file, or to where it is damaged."""
@@ -14,6 +19,9 @@ def packets(container: InputContainer, streams: list[Any]) -> Iterator[av.Packet
     while True:
         try:
             packet = next(packets, None)
+        except IndexError:  # of one more stream, which PyAV does not know
+            packets = container.demux(streams)
+            continue
         except FFmpegError:
             return
         if packet is None:

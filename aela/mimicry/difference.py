@@ -73,6 +73,7 @@ def difference(home: Home, old: Generation, new: Generation) -> Difference:
         {entry.video: entry.content for entry in manifests.read(home, g.manifest).entries}
         for g in (old, new)
     )
+    words = Words(home)
     both = set(predicted(home, old.sha)).intersection(predicted(home, new.sha))
     return Difference(
         old,
@@ -83,7 +84,7 @@ def difference(home: Home, old: Generation, new: Generation) -> Difference:
         sorted(held.keys() - holds.keys()),
         sorted(v for v in held.keys() & holds.keys() if held[v] != holds[v]),
         compare(home, old, new),
-        {video: _answers(home, video, old.sha, new.sha, Words(home)) for video in sorted(both)},
+        {video: _answers(home, video, old.sha, new.sha, words) for video in sorted(both)},
     )
 
 

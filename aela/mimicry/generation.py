@@ -16,7 +16,15 @@ from aela.learning.checkpoints import MODELS
 from aela.memory import catalogue
 from aela.memory import manifest as manifests
 from aela.memory.forget import marked
-from aela.storage import Home, canonical_json, read_json, sha256, write_bytes, write_json
+from aela.storage import (
+    Home,
+    canonical_json,
+    read_json,
+    sha256,
+    starting,
+    write_bytes,
+    write_json,
+)
 
 State = Literal["published", "refused", "withdrawn"]
 
@@ -162,7 +170,7 @@ def find(home: Home, name: str) -> Generation:
     Raises:
         UnknownGeneration: none or several do.
     """
-    matching = [sha for sha in catalogue.names(home.generations) if name and sha.startswith(name)]
+    matching = starting(name, catalogue.names(home.generations))
     if len(matching) != 1:
         how = "are several generations" if matching else "is no generation"
         raise UnknownGeneration(

@@ -125,9 +125,9 @@ def predicted(home: Home, generation: str) -> list[str]:
 def withdraw(home: Home, video: str) -> None:
     """Delete what was said to a video, whose rows are others now, so that whichever generation
     speaks looks again."""
-    for kind in ("*.parquet", "*.mp4"):
-        for made in (home.all_predictions / video).glob(kind):
-            made.unlink(missing_ok=True)
+    folder = home.all_predictions / video
+    if folder.exists():
+        folder.fs.rm(folder.path, recursive=True)
 
 
 def spoken_over(home: Home, generation: str) -> list[str]:

@@ -1,5 +1,7 @@
 """The sound of a spoken video: what was recorded, and the voice over it."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -7,10 +9,11 @@ import numpy as np
 import soundfile
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
+from av.error import FFmpegError
 
-from aela.capture import SAMPLE_RATE_HZ, CaptureSettings
+from aela.capture import SAMPLE_RATE_HZ
 from aela.capture.source import opened, picture_stream, sound_stream
-from aela.mimicry.damaged import decoded, packets
+from aela.mimicry.damaged import ANY_SIZE, decoded, packets
 from aela.mimicry.sayings import Saying
 
 OUT_OF_STEP_S = 0.02  # by which the sound may be beside its time stamps, before it is put right
@@ -26,15 +29,13 @@ def mix(
     """
     picture_end_s = 0.0
     with (
-        opened(source, CaptureSettings()) as container,
+        opened(source, ANY_SIZE) as container,
         soundfile.SoundFile(track, "w", SAMPLE_RATE_HZ, 2, "PCM_16") as file,
     ):
         mixer = _Mixer(file, voice)
         origin_s = (container.start_time or 0) / av.time_base
         picture, sound = picture_stream(container), sound_stream(container)
-        # A mono recording goes to both sides as it is; a resampler would make it 3 dB quieter.
-        channels = 1 if sound is not None and sound.channels == 1 else 2
-        resampler = AudioResampler("flt", "mono" if channels == 1 else "stereo", SAMPLE_RATE_HZ)
+        resampler = _Resampler()
         for packet in packets(container, [s for s in (picture, sound) if s is not None]):
             if packet.stream is picture:
                 if packet.pts is not None and packet.time_base is not None:
@@ -45,15 +46,36 @@ def mix(
                 assert isinstance(piece, AudioFrame)
                 if piece.time is not None:
                     mixer.step_to(piece.time - origin_s)
-                for part in resampler.resample(piece):
-                    samples = original_volume * part.to_ndarray().reshape(-1, channels)
-                    mixer.add(np.repeat(samples, 2 // channels, axis=1))
+                for samples in resampler.stereo(piece):
+                    mixer.add(original_volume * samples)
         if picture is not None and picture_end_s == 0:  # no time stamps: a bare stream
             picture_end_s = (container.duration or 0) / av.time_base
         duration_s = max(picture_end_s, mixer.end_s)
         audible = sound is not None or bool(voice)
         mixer.fill_to(duration_s)
     return duration_s, audible
+
+
+class _Resampler:
+    """Makes stereo of sound that may change its form on the way, as that of television does."""
+
+    def __init__(self) -> None:
+        self.form: tuple[str, str, int] | None = None
+
+    def stereo(self, piece: AudioFrame) -> Iterator[np.ndarray]:
+        """float32 [n, 2] at 44.1 kHz of the next piece; nothing of channels that cannot be mixed.
+
+        A mono recording goes to both sides as it is; FFmpeg would make it 3 dB quieter.
+        """
+        form = (piece.format.name, piece.layout.name, piece.sample_rate)
+        if form != self.form:
+            self.form, self.channels = form, 1 if piece.layout.nb_channels == 1 else 2
+            layout = "mono" if self.channels == 1 else "stereo"
+            self.resampler = AudioResampler("flt", layout, SAMPLE_RATE_HZ)
+        with contextlib.suppress(FFmpegError):
+            for part in self.resampler.resample(piece):
+                samples = part.to_ndarray().reshape(-1, self.channels)
+                yield np.repeat(samples, 2 // self.channels, axis=1)
 
 
 class _Mixer:

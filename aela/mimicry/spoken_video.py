@@ -1,5 +1,6 @@
 """A watched video again, with the system's voice over it and what it leaned on below it."""
 
+import contextlib
 import math
 import tempfile
 from collections.abc import Iterator
@@ -14,10 +15,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from upath import UPath
 
-from aela.capture import CaptureSettings
 from aela.capture.source import opened, picture_stream, shown_size
 from aela.mimicry.captions import Captions
-from aela.mimicry.damaged import decoded, packets
+from aela.mimicry.damaged import ANY_SIZE, decoded, packets
 from aela.mimicry.sayings import sayings
 from aela.mimicry.soundtrack import mix
 from aela.storage import Home, atomic
@@ -61,13 +61,18 @@ def make_spoken_video(
     if not 0 <= original_volume <= 1:
         raise ValueError(f"original_volume must lie between 0 and 1, not {original_volume}.")
     rows = predictions.to_pylist()
-    with tempfile.TemporaryDirectory() as folder, opened(source, CaptureSettings()) as container:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        opened(source, ANY_SIZE) as container,
+        contextlib.ExitStack() as stack,
+    ):
         track = Path(folder) / "track.flac"
         duration_s, audible = mix(source, sayings(rows, home), original_volume, track)
         stage = _Stage(container, Captions(rows, threshold, home))
         clip = VideoClip(stage.picture_at, duration=duration_s)
         if audible:
-            clip = clip.with_audio(AudioFileClip(str(track)))
+            sound = stack.enter_context(contextlib.closing(AudioFileClip(str(track))))
+            clip = clip.with_audio(sound)
         finished = Path(folder) / "spoken.mp4"
         clip.write_videofile(
             str(finished),
@@ -80,7 +85,6 @@ def make_spoken_video(
             temp_audiofile_path=folder,
             logger=None,
         )
-        clip.close()
         with finished.open("rb") as reader, atomic(target) as writer:
             while block := reader.read(1 << 20):
                 writer.write(block)

@@ -15,7 +15,7 @@ from aela.mimicry import lineage
 from aela.mimicry.generation import Generation
 from aela.mimicry.lineage import Origins
 from aela.mimicry.predict import read_predictions
-from aela.storage import Home
+from aela.storage import Home, starting
 
 NEAR_S = 5.0  # a prediction is that near to a time for which it is asked, at the ends of a video
 
@@ -70,7 +70,7 @@ def trace(home: Home, prediction: str) -> Trace:
     """
     name, _, time = prediction.rpartition("@")
     tables = watched(home)
-    videos = [video for video in tables if name and video.startswith(name)]
+    videos = starting(name, tables)
     try:
         seconds = float(time)
     except ValueError:
