@@ -129,6 +129,16 @@ def test_it_goes_on_from_a_parent(taught):
     assert child.card.metrics["first_loss"] < 0.5 * parent.card.metrics["first_loss"]
 
 
+def test_of_many_new_moments_some_are_drawn_from_all_of_memory(taught):
+    home, manifest, sight, hearing = taught
+    pairs = make_pairs(home, manifest, sight, hearing, SETTINGS.window_s)
+    half = len(read_pairs(home, pairs)) // 2
+    few = replace(SETTINGS, moments_most=half)
+    trained = train_associator(home, manifest, sight, hearing, pairs, few, seed=0)
+    assert trained.card.metrics["moments"] == half
+    assert _accuracy(home, manifest, trained) > 0.9
+
+
 def test_without_moments_it_says_what_to_do(taught):
     home, manifest, sight, hearing = taught
     nothing = make_pairs(home, Manifest(()), sight, hearing, 2.0)

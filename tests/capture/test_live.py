@@ -123,6 +123,7 @@ def test_a_pipe_that_is_written_anew_goes_on_and_the_gap_is_told(film: Path, tmp
     assert len(starts_s(minutes)) == 2 * len(WORDS_S)
     assert all(a < b for a, b in pairwise(starts_s(minutes)))
     assert told[0] == "camera ended. Connecting again." and "camera is back" in told[1]
+    assert not any(thread.name.startswith("lane") for thread in threading.enumerate())
 
 
 @pytest.fixture

@@ -198,6 +198,19 @@ def test_what_shows_it_is_not_kept_when_it_is_forgotten_meanwhile(life: Life):
     assert not spoken.exists()
     assert forgetting.finished(home, forgetting.all_forgotten(home)[life.cup])
 
+
+def test_what_was_begun_before_an_error_is_not_kept_either(life: Life):
+    spoken = life.home.spoken_video(life.watched, life.generation.sha)
+    with pytest.raises(OSError, match="no room"), unless_forgotten(life.home, spoken):
+        spoken.write_bytes(b"shows a cup")
+        forget(life.home, life.cup)
+        raise OSError("no room")
+    assert not spoken.exists()
+
+
+def test_embeddings_of_what_is_forgotten_meanwhile_are_not_kept(life: Life):
+    home = life.home
+
     def embed(frames: pa.Table) -> np.ndarray:
         if life.pen not in forgetting.all_forgotten(home):
             forget(home, life.pen)

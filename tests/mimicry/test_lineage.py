@@ -332,5 +332,6 @@ def test_what_was_said_to_rows_that_are_others_now_is_withdrawn(life: Life):
         write_bytes(home.spoken_video(life.watched, one.sha), b"")
         assert unwatched(home, one) == []
     predict.withdraw(home, life.watched)
+    assert list(home.all_predictions.glob(f"{life.watched}/**/*")) == []  # nor any sound
     assert unwatched(home, generation) == [life.watched]
     assert unwatched(home, before) == [life.watched]  # which may be gone back to

@@ -330,6 +330,26 @@ def test_a_recording_that_breaks_off_is_spoken_over_up_to_there(tmp_path, home):
     assert FPS < len(pictures) < 4 * FPS
 
 
+def test_sound_that_changes_its_form_is_heard_to_the_end(tmp_path, home):
+    source = tmp_path / "in.ts"
+    with source.open("wb") as both:
+        for layout, rate in (("mono", SAMPLE_RATE_HZ), ("stereo", 48_000)):
+            part = tmp_path / f"{layout}.ts"
+            with av.open(str(part), "w", format="mpegts") as container:
+                track = container.add_stream("mp2", rate=rate, layout=layout)
+                tone = (9000 * np.sin(2 * np.pi * 1000 * np.arange(2 * rate) / rate)).astype("i2")
+                samples = np.stack([tone] * (1 if layout == "mono" else 2))
+                frame = av.AudioFrame.from_ndarray(samples, "s16p", layout)
+                frame.sample_rate, frame.pts = rate, 2 * rate if layout == "stereo" else 0
+                container.mux(track.encode(frame))
+                container.mux(track.encode(None))
+            both.write(part.read_bytes())
+    _, _, sound = make(tmp_path, home, predictions(), source, original_volume=1)
+    loud = np.abs(sound) > 0.1
+    assert len(sound) / SAMPLE_RATE_HZ == pytest.approx(4.0, abs=0.3)
+    assert loud[: len(loud) // 2].mean() > 0.6 and loud[len(loud) // 2 :].mean() > 0.6
+
+
 def test_an_unreadable_source_leaves_nothing_behind(tmp_path, home):
     source = tmp_path / "in.mp4"
     source.write_bytes(b"not a video at all")
