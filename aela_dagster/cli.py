@@ -192,7 +192,6 @@ def watch(
             max=1,
         ),
     ] = None,
-    preset: PresetOption = "aela1",
     device: DeviceOption = "auto",
 ) -> None:
     """Look at videos and say what is seen; nothing is learned from them.
@@ -202,7 +201,7 @@ def watch(
     from aela.mimicry import generation as generations
     from aela_dagster import stages
 
-    runner = Runner.at(Home.at(home), preset=preset, device=device)
+    runner = Runner.at(Home.at(home), device=device)
     sources = stages.files(videos)
     generations.required(runner.home)
     watched = stages.ingest(console, runner, sources, "watch")

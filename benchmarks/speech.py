@@ -103,14 +103,12 @@ def gather(found: list) -> Sayings:
 
 def dtw_distances(sounds: list[np.ndarray], references: list[np.ndarray]) -> np.ndarray:
     """[sounds, references] distances of the DTW-MFCC listener."""
-    heard = [heard_features(sound, SAMPLE_RATE_HZ) for sound in references]
+    heard = [heard_features(sound) for sound in references]
     lengths = np.array([len(frames) for frames in heard])
     padded = np.zeros((len(heard), lengths.max(), heard[0].shape[1]), np.float32)
     for row, frames in zip(padded, heard, strict=True):
         row[: len(frames)] = frames
-    return np.stack(
-        [warped_distances(heard_features(s, SAMPLE_RATE_HZ), padded, lengths) for s in sounds]
-    )
+    return np.stack([warped_distances(heard_features(s), padded, lengths) for s in sounds])
 
 
 def cepstrum(sound: np.ndarray) -> np.ndarray:

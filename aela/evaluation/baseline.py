@@ -17,7 +17,7 @@ from aela.vision.train import save_untrained
 
 
 def untrained_generation(
-    home: Home, learned: Generation, preset: Preset, *, seed: int, device: str = "cpu"
+    home: Home, learned: Generation, preset: Preset, *, seed: int
 ) -> Generation:
     """A generation that differs from `learned` in one thing: its image encoder never learned.
 
@@ -26,13 +26,13 @@ def untrained_generation(
     manifest = manifests.read(home, learned.manifest)
     card = checkpoints.read(home, "image_encoder", learned.image_encoder).card
     untrained = save_untrained(home, manifest, settings_from(card.settings), seed=seed)
-    encoder = load_image_encoder(home, untrained.sha, device)
+    encoder = load_image_encoder(home, untrained.sha)
     embeddings.refresh(home, untrained.sha, manifest, "frame", encoder.embed)
     embeddings.refresh(home, untrained.sha, manifest, "ground", encoder.embed_ground)
     words = checkpoints.read(home, "word_autoencoder", learned.word_autoencoder)
     pairs = make_pairs(home, manifest, untrained, words, preset.associator.window_s)
     associator = train_associator(
-        home, manifest, untrained, words, pairs, preset.associator, seed=seed, device=device
+        home, manifest, untrained, words, pairs, preset.associator, seed=seed
     )
     generation = replace(
         learned,

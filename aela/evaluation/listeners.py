@@ -54,10 +54,9 @@ def nearest_saying(
     sounds: list[np.ndarray],
     references: list[np.ndarray],
     words: list[str],
-    sample_rate: int = SAMPLE_RATE_HZ,
 ) -> list[str]:
     """The word of the reference that each sound resembles most; see `nearest`."""
-    indices, _ = nearest(sounds, references, sample_rate)
+    indices, _ = nearest(sounds, references)
     return [words[i] for i in indices]
 
 
@@ -65,7 +64,6 @@ def classifier(
     sounds: list[np.ndarray],
     references: list[np.ndarray],
     words: list[str],
-    sample_rate: int = SAMPLE_RATE_HZ,
 ) -> list[str]:
     """What a classifier that was trained on the references takes each sound for.
 
@@ -73,9 +71,8 @@ def classifier(
     another tempo in either half, noise, and cut ends. The same arguments give the same answer.
 
     Args:
-        sounds, references: mono samples [n] each, of any level and length.
+        sounds, references: mono samples [n] at 44.1 kHz each, of any level and length.
         words: of the references.
-        sample_rate: of all sounds, Hz.
 
     Raises:
         ValueError: there are no references.
@@ -95,12 +92,12 @@ def classifier(
             cut=rng.uniform(0, CUT, 2),
             bend=rng.uniform(-BEND, BEND),
         )
-        for power in (_power(reference, sample_rate) for reference in references)
+        for power in (_power(reference) for reference in references)
         for _ in range(variants)
     ]
     machine = make_pipeline(StandardScaler(), SVC(C=PENALTY))
     machine.fit(np.stack(examples), np.repeat(words, variants))
-    asked = [_squeezed(_power(sound, sample_rate), filters[1.0]) for sound in sounds]
+    asked = [_squeezed(_power(sound), filters[1.0]) for sound in sounds]
     return machine.predict(np.stack(asked)).tolist()
 
 
@@ -112,13 +109,12 @@ NO_REFERENCES = "There are no reference sounds to compare with; remember some cl
 
 
 def nearest(
-    sounds: list[np.ndarray], references: list[np.ndarray], sample_rate: int = SAMPLE_RATE_HZ
+    sounds: list[np.ndarray], references: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each sound, the reference that it resembles most.
 
     Args:
-        sounds, references: mono samples [n] each, of any level and length.
-        sample_rate: of all of them, Hz.
+        sounds, references: mono samples [n] at 44.1 kHz each, of any level and length.
 
     Returns:
         int64 [sounds], the index of the nearest reference, and float32 [sounds], its distance:
@@ -129,7 +125,7 @@ def nearest(
     """
     if not references:
         raise ValueError(NO_REFERENCES)
-    heard = [features(reference, sample_rate) for reference in references]
+    heard = [features(reference) for reference in references]
     lengths = np.array([len(frames) for frames in heard])
     padded = np.zeros((len(heard), lengths.max(), heard[0].shape[1]), np.float32)
     for row, frames in zip(padded, heard, strict=True):
@@ -137,15 +133,19 @@ def nearest(
     indices = np.zeros(len(sounds), np.int64)
     distances = np.zeros(len(sounds), np.float32)
     for i, sound in enumerate(sounds):
-        to_all = warped_distances(features(sound, sample_rate), padded, lengths)
+        to_all = warped_distances(features(sound), padded, lengths)
         indices[i] = to_all.argmin()
         distances[i] = to_all[indices[i]]
     return indices, distances
 
 
-def features(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """What the listener hears of samples [n]: unit vectors, float32 [frames, 2 COEFFICIENTS]."""
-    word = _word(samples, sample_rate)
+def features(samples: np.ndarray) -> np.ndarray:
+    """What the listener hears of samples [n] at 44.1 kHz.
+
+    Returns:
+        unit vectors, float32 [frames, 2 COEFFICIENTS].
+    """
+    word = _word(samples)
     cepstrum = librosa.feature.mfcc(
         y=word,
         sr=RATE_HZ,
@@ -161,10 +161,10 @@ def features(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     return (frames / np.maximum(norms, 1e-6)).astype(np.float32)
 
 
-def _word(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """`samples` [n] at RATE_HZ without the silence at both ends, at least FFT of them."""
-    divisor = math.gcd(sample_rate, RATE_HZ)
-    sound = resample_poly(samples.astype(np.float32), RATE_HZ // divisor, sample_rate // divisor)
+def _word(samples: np.ndarray) -> np.ndarray:
+    """`samples` [n] brought to RATE_HZ, without the silence at both ends, at least FFT of them."""
+    common = math.gcd(SAMPLE_RATE_HZ, RATE_HZ)
+    sound = resample_poly(samples.astype(np.float32), RATE_HZ // common, SAMPLE_RATE_HZ // common)
     word, _ = librosa.effects.trim(sound, top_db=SILENCE_DB, frame_length=WINDOW, hop_length=HOP)
     return np.pad(word, (0, max(0, FFT - len(word))))
 
@@ -200,9 +200,9 @@ def warped_distances(query: np.ndarray, padded: np.ndarray, lengths: np.ndarray)
     return totals / (m + lengths)
 
 
-def _power(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+def _power(samples: np.ndarray) -> np.ndarray:
     """Power spectrum of the word in samples [n]: float32 [FFT // 2 + 1, frames]."""
-    word = _word(samples, sample_rate)
+    word = _word(samples)
     return np.abs(librosa.stft(word, n_fft=FFT, win_length=WINDOW, hop_length=HOP)) ** 2
 
 

@@ -84,9 +84,7 @@ def loss_curves(curve: list[dict[str, float]], title: str = "losses") -> bytes:
     return _png(figure)
 
 
-def spectrograms(
-    sounds: list[np.ndarray], captions: list[str], sample_rate: int = SAMPLE_RATE_HZ
-) -> bytes:
+def spectrograms(sounds: list[np.ndarray], captions: list[str]) -> bytes:
     """Mel spectrograms of sounds, mono samples [n] each, side by side on one time scale.
 
     Raises:
@@ -99,17 +97,17 @@ def spectrograms(
     columns = min(4, len(sounds))
     rows = -(-len(sounds) // columns)
     figure, axes = _figures(1.7 * columns, 1.3 * rows + 0.3, rows, columns)
-    longest = max(len(sound) for sound in sounds) / sample_rate
+    longest = max(len(sound) for sound in sounds) / SAMPLE_RATE_HZ
     for i, cell in enumerate(axes.flat):
         cell.set_axis_off()
         if i >= len(sounds):
             continue
         padded = np.pad(sounds[i].astype(np.float32), (0, max(0, 2048 - len(sounds[i]))))
         power = librosa.feature.melspectrogram(
-            y=padded, sr=sample_rate, n_fft=1024, hop_length=441, n_mels=64, fmax=8000
+            y=padded, sr=SAMPLE_RATE_HZ, n_fft=1024, hop_length=441, n_mels=64, fmax=8000
         )
         decibels = librosa.power_to_db(power, ref=np.max, top_db=60)
-        seconds = len(padded) / sample_rate
+        seconds = len(padded) / SAMPLE_RATE_HZ
         cell.imshow(
             decibels, origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, 0, 64)
         )

@@ -36,16 +36,12 @@ def sign_accuracy(
     predicted: np.ndarray,
     truth: np.ndarray,
     train: np.ndarray,
-    *,
-    shuffles: int = SHUFFLES,
-    seed: int = 0,
 ) -> SignAccuracy:
     """Compare predicted word embeddings with the true ones.
 
     Args:
         predicted, truth: [n, d], row for row.
         train: [m, d], the true codes of the training set, for mean and most frequent signs.
-        shuffles: how often pairs are shuffled.
 
     Raises:
         ValueError: the shapes do not fit, there is nothing to compare, or a value is not finite.
@@ -62,8 +58,8 @@ def sign_accuracy(
         )
     if not all(np.isfinite(values).all() for values in (predicted, truth, train)):
         raise ValueError("Sign accuracy needs finite values; the codes hold nan or infinity.")
-    generator = np.random.default_rng(seed)
-    orders = [generator.permutation(len(truth)) for _ in range(shuffles)]
+    generator = np.random.default_rng(0)
+    orders = [generator.permutation(len(truth)) for _ in range(SHUFFLES)]
     mean = train.mean(axis=0)
     centred, centred_truth = predicted - mean, truth - mean
     frequent = np.median(train - mean, axis=0)

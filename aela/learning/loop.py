@@ -173,7 +173,6 @@ def run(
     batch: int,
     report: Report = silent,
     bookmark: "Bookmark | None" = None,
-    every_s: float = REPORT_EVERY_S,
 ) -> History:
     """Call `step(index, spent)` until the budget is spent, from where a bookmark lies.
 
@@ -181,7 +180,7 @@ def run(
         model: name for the reports.
         step: makes one gradient step and returns its losses; `spent` runs from 0 to 1.
         batch: items per step, for the throughput.
-        report: told the mean losses after the first step, every `every_s` seconds and at the end.
+        report: told the mean losses after the first step, every REPORT_EVERY_S and at the end.
         bookmark: holds all that `step` changes; written as the training goes, and for the caller to
             delete once what was learned is saved.
 
@@ -205,7 +204,7 @@ def run(
                 )
             course.window[name].append(value)
         course.step += 1
-        if course.step == 1 or time.monotonic() - course.last_report >= every_s:
+        if course.step == 1 or time.monotonic() - course.last_report >= REPORT_EVERY_S:
             course.tell()
         if bookmark and time.monotonic() - last_saved >= bookmark.every_s:
             bookmark.save()

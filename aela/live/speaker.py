@@ -25,8 +25,8 @@ class Speaker:
     Where there is no loudspeaker, that is told once, and pages alone speak.
     """
 
-    def __init__(self, tell: Callable[[str], None], device: str = DEVICE) -> None:
-        self.tell, self.device = tell, device
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.tell = tell
         self.words: queue.Queue[Word | None] = queue.Queue(1)
         self.thread = threading.Thread(target=self._run, name="speaker", daemon=True)
         self.mute = False
@@ -47,7 +47,7 @@ class Speaker:
     def _run(self) -> None:
         while (word := self.words.get()) is not None:
             try:
-                play(word.wav, self.device)
+                play(word.wav, DEVICE)
             except (FFmpegError, OSError, ValueError) as error:
                 self.mute = True
                 self.tell(

@@ -123,7 +123,7 @@ def plan_videos(settings: NurserySettings) -> list[Plan]:
 
 def _sayings(thing: Thing, voice: str, count: int, rng: np.random.Generator) -> tuple[Saying, ...]:
     return tuple(
-        Saying(thing.spoken, voice, int(rng.integers(125, 185)), int(rng.integers(35, 66)))
+        Saying(thing.word, voice, int(rng.integers(125, 185)), int(rng.integers(35, 66)))
         for _ in range(count)
     )
 

@@ -39,17 +39,10 @@ class Surface:
     texture: FloatArray
     material: Material
 
-    def moved(
-        self, offset: ArrayLike = (0, 0, 0), roll: float = 0.0, scale: float = 1.0
-    ) -> "Surface":
-        """Turned by `roll` (radians, anticlockwise in the image), scaled, then shifted."""
-        c, s = np.cos(roll), np.sin(roll)
-        turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]], np.float32)
-        points = scale * self.points @ turn.T + np.asarray(offset, np.float32)
-        normals = np.ascontiguousarray(self.normals @ turn.T)
-        return Surface(
-            np.ascontiguousarray(points, np.float32), normals, self.texture, self.material
-        )
+    def moved(self, offset: ArrayLike) -> "Surface":
+        """The same elsewhere."""
+        points = self.points + np.asarray(offset, np.float32)
+        return Surface(points, self.normals, self.texture, self.material)
 
 
 def plain(colour: Sequence[float]) -> FloatArray:

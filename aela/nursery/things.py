@@ -31,7 +31,7 @@ Colour = Sequence[float]
 
 @dataclass(frozen=True)
 class Thing:
-    """A thing: how it is called, spoken and built.
+    """A thing: how it is called and built.
 
     `sway_deg` is how far it turns away from the viewer to either side; a thing that looks like
     something from behind as well turns all the way round (180). `tilt_deg` is how it lies in the
@@ -40,7 +40,6 @@ class Thing:
 
     name: str
     word: str
-    spoken: str
     build: Callable[[], list[Surface]]
     sway_deg: float = 180.0
     tilt_deg: float = 0.0
@@ -406,40 +405,36 @@ def _hammer() -> list[Surface]:
 
 
 THINGS: tuple[Thing, ...] = (
-    Thing("acorn", "acorn", "acorn", _acorn, tilt_deg=-12),
-    Thing("spoon", "spoon", "spoon", _spoon, 75, tilt_deg=35),
-    Thing("bottle", "bottle", "bottle", _bottle),
-    Thing("toothbrush", "toothbrush", "toothbrush", _toothbrush, tilt_deg=-50),
-    Thing("thermometer", "thermometer", "thermometer", _thermometer, 60, tilt_deg=8),
+    Thing("acorn", "acorn", _acorn, tilt_deg=-12),
+    Thing("spoon", "spoon", _spoon, 75, tilt_deg=35),
+    Thing("bottle", "bottle", _bottle),
+    Thing("toothbrush", "toothbrush", _toothbrush, tilt_deg=-50),
+    Thing("thermometer", "thermometer", _thermometer, 60, tilt_deg=8),
     Thing(
         "card_a",
-        "A",
         "A",
         lambda: _card("A", (0.98, 0.95, 0.86), (0.8, 0.1, 0.12), (0.15, 0.35, 0.7),
                       "DejaVuSans-Bold", "tall"),
         55,
     ),
-    Thing("pen", "pen", "pen", _pen, tilt_deg=-40),
+    Thing("pen", "pen", _pen, tilt_deg=-40),
     Thing(
         "card_pha",
-        "PHA",
         "PHA",
         lambda: _card("PHA", (0.98, 0.85, 0.35), (0.12, 0.14, 0.4), (0.9, 0.4, 0.1),
                       "DejaVuSerif-Bold", "wide"),
         55,
     ),
-    Thing("banana", "banana", "banana", _banana, tilt_deg=-60),
-    Thing("mug", "mug", "mug", _mug),
+    Thing("banana", "banana", _banana, tilt_deg=-60),
+    Thing("mug", "mug", _mug),
     Thing(
         "block_b",
-        "B",
         "B",
         lambda: _card("B", (0.87, 0.72, 0.5), (0.1, 0.4, 0.2), (0.1, 0.4, 0.2),
                       "DejaVuSerif-Bold", "block"),
     ),
     Thing(
         "card_al",
-        "AL",
         "AL",
         lambda: _card("AL", (0.16, 0.42, 0.36), (0.97, 0.96, 0.9), (0.95, 0.75, 0.3),
                       "DejaVuSansMono-Bold", "wide"),
@@ -449,8 +444,8 @@ THINGS: tuple[Thing, ...] = (
 """What can be learned, in the order in which smaller sets take them."""
 
 UNKNOWN_THINGS: tuple[Thing, ...] = (
-    Thing("mushroom", "mushroom", "mushroom", _mushroom),
-    Thing("hammer", "hammer", "hammer", _hammer, tilt_deg=30),
+    Thing("mushroom", "mushroom", _mushroom),
+    Thing("hammer", "hammer", _hammer, tilt_deg=30),
 )
 """What is shown in tests but never named: there the learner should stay silent."""
 

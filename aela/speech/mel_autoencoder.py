@@ -135,14 +135,13 @@ def train_mel_autoencoder(
     crop = max(STRIDE, round(max(settings.crop_s, settings.block_s) / HOP_S))
 
     @torch.no_grad()
-    def measure(numbers: np.ndarray, name: str) -> dict[str, float]:
+    def measure(numbers: np.ndarray) -> dict[str, float]:
         errors = []
-        for (
-            number
-        ) in numbers:  # One by one, as they are encoded later: padding would be coded, too.
+        # One by one, as they are encoded later: padding would be coded, too.
+        for number in numbers:
             features, length = (part.to(device) for part in padded_batch([words[number]]))
             errors.append(masked_error(network(features), features, length).item())
-        return {f"{name}_mel": float(np.mean(errors))}
+        return {"held_out_mel": float(np.mean(errors))}
 
     trial = Trial(learned.chances, learned.new, rng, measure)
 

@@ -20,7 +20,7 @@ class Trial:
     Args:
         new: how many of the words are new; they come first.
         chances: float [words], how likely each is drawn.
-        measure: called once with the numbers of the held-out words and "held_out".
+        measure: called once with the numbers of the held-out words.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Trial:
         chances: np.ndarray,
         new: int,
         rng: np.random.Generator,
-        measure: Callable[[np.ndarray, str], dict[str, float]],
+        measure: Callable[[np.ndarray], dict[str, float]],
     ) -> None:
         order = rng.permutation(new)
         out = min(MOST_HELD_OUT, int(new * HELD_OUT_SHARE)) if new >= FEWEST_WORDS else 0
@@ -40,7 +40,7 @@ class Trial:
     def draw(self, spent: float, batch: int) -> np.ndarray:
         """Numbers of the words of a batch, when `spent` (0 to 1) of the budget is used up."""
         if spent >= UNTIL_SPENT and len(self.held_out):
-            self.figures = self.measure(self.held_out, "held_out")
+            self.figures = self.measure(self.held_out)
             self.seen = np.sort(np.concatenate([self.seen, self.held_out]))
             self.held_out = self.held_out[:0]
         chances = self.chances[self.seen]

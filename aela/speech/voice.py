@@ -26,15 +26,15 @@ def to_sound(features: np.ndarray) -> np.ndarray:
     return finished(with_phases(features))
 
 
-def with_phases(features: np.ndarray, seed: int = 0) -> np.ndarray:
+def with_phases(features: np.ndarray) -> np.ndarray:
     """Samples with these features: mel to linear spectrum, then phases by Griffin-Lim.
 
     The spectrum is the non-negative least-squares answer (multiplicative updates, Lee and Seung
-    2001); the phases are found with momentum (Perraudin, Balazs, Sondergaard 2013).
+    2001); the phases are found with momentum (Perraudin, Balazs, Sondergaard 2013), from the same
+    ones each time.
 
     Args:
         features: float32 [frames, BANDS].
-        seed: of the first phases; the same seed gives the same sound.
 
     Returns:
         float32 [frames * HOP] at 44.1 kHz, of no particular level.
@@ -50,7 +50,7 @@ def with_phases(features: np.ndarray, seed: int = 0) -> np.ndarray:
         spectrum, (0, max(1, FEWEST_FRAMES - frames)), mode="replicate"
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         samples = griffinlim(
             spectrum,
             torch.hann_window(WINDOW),

@@ -271,7 +271,7 @@ class Training:
         return self.network.normalise(nn.utils.rnn.pad_sequence(vectors, True))
 
     @torch.no_grad()
-    def measure(self, numbers: np.ndarray, name: str) -> dict[str, float]:
+    def measure(self, numbers: np.ndarray, name: str = "held_out") -> dict[str, float]:
         """Figures of the words of these numbers, for the card."""
         picked = torch.from_numpy(numbers).to(self.device)
         frames, steps = self.frames[picked], self.steps[picked]

@@ -47,10 +47,10 @@ def test_one_word_is_all_that_can_be_said():
     assert listeners.classifier(references * 2, references, ["a"]) == ["a", "a"]
 
 
-def test_the_same_sound_is_at_no_distance_at_any_rate():
+def test_the_same_sound_is_at_no_distance():
     rng = np.random.default_rng(1)
-    references = [saying(word, 0.5, 120, rng)[::2] for word in WORDS]
-    indices, distances = listeners.nearest(references, references, sample_rate=RATE // 2)
+    references = [saying(word, 0.5, 120, rng) for word in WORDS]
+    indices, distances = listeners.nearest(references, references)
     assert indices.tolist() == [0, 1, 2, 3]
     assert distances == pytest.approx(0, abs=1e-5)
 
