@@ -184,8 +184,7 @@ def _read_through(card: Card) -> list[tuple[str, str]]:
 
 
 def _settings(card: Card) -> Any:
-    values = {**card.settings, "budget": Budget(**card.settings["budget"])}
-    return SETTINGS[card.model](**values)
+    return checkpoints.settings_from(SETTINGS[card.model], card)
 
 
 def _train(home: Home, checkpoint: Checkpoint, elsewhere: Home, report: Report) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class Runner:
             NoInstance: that folder cannot be used.
         """
         if compute:
-            check_compute(**{"effort": 1.0, **compute})
+            check_compute(**{"preset": presets.DEFAULT_PRESET, "effort": 1.0, **compute})
         folder = prepare_dagster(home)
         try:
             instance = dg.DagsterInstance.get()

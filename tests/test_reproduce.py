@@ -194,11 +194,15 @@ def test_the_command_says_what_came_of_it(learned: Learned, tmp_path: Path):
     assert shown.exit_code == 1 and "was forgotten" in shown.output
 
 
-def test_a_start_of_several_or_of_none_is_refused(learned: Learned):
+def test_a_start_of_several_or_of_none_is_refused(learned: Learned, tmp_path: Path):
+    home = _copy(learned.home, tmp_path)
+    for name in ("one", "other"):
+        write_json(home.models("image_encoder") / f"{name}.json", {})
     with pytest.raises(UnknownCheckpoint, match="the start of several"):
-        reproduce(learned.home, "")
-    with pytest.raises(UnknownCheckpoint, match="aela trace"):
-        reproduce(learned.home, "no such thing")
+        reproduce(home, "o")
+    for nothing in ("", "no such thing"):
+        with pytest.raises(UnknownCheckpoint, match="aela trace"):
+            reproduce(learned.home, nothing)
 
 
 def test_a_card_tells_where_it_was_trained(learned: Learned):

@@ -12,7 +12,7 @@ from aela.mimicry.novelty import memory_threshold
 from aela.presets import Preset
 from aela.storage import Home
 from aela.vision.encoder import load_image_encoder
-from aela.vision.settings import settings_from
+from aela.vision.settings import ImageEncoderSettings
 from aela.vision.train import save_untrained
 
 
@@ -25,7 +25,8 @@ def untrained_generation(
     """
     manifest = manifests.read(home, learned.manifest)
     card = checkpoints.read(home, "image_encoder", learned.image_encoder).card
-    untrained = save_untrained(home, manifest, settings_from(card.settings), seed=seed)
+    settings = checkpoints.settings_from(ImageEncoderSettings, card)
+    untrained = save_untrained(home, manifest, settings, seed=seed)
     encoder = load_image_encoder(home, untrained.sha)
     embeddings.refresh(home, untrained.sha, manifest, "frame", encoder.embed)
     embeddings.refresh(home, untrained.sha, manifest, "ground", encoder.embed_ground)

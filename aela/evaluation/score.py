@@ -226,7 +226,7 @@ def score(predictions: Sequence[Path | UPath], labels: Any, home: Home | None) -
             twice.
     """
     known = Labels(labels)
-    watched, unlabelled = _matched(predictions, known)
+    watched, unlabelled = matched(predictions, known)
     if home:
         watched, real_words = _listen(watched, known, home)
     else:
@@ -246,13 +246,13 @@ def score(predictions: Sequence[Path | UPath], labels: Any, home: Home | None) -
             "by_video": {w.video: len(_known([w])) for w in watched},
         },
         "remembered": {
-            **_by_words(watched, REMEMBERED),
+            **by_words(watched, REMEMBERED),
             "word_accuracy_forced": _accuracy(watched, REMEMBERED, forced=True),
             "frame_accuracy_forced": _frame_accuracy(watched),
         },
         "sound": {
             listener: {
-                **_by_words(watched, listener),
+                **by_words(watched, listener),
                 "survival": _survival(answers, listener),
                 "real_words": share,
             }
@@ -279,7 +279,7 @@ def segments(predictions: Sequence[Path | UPath], labels: Any) -> list[dict[str,
     Raises:
         ValueError: as `score`.
     """
-    watched, _ = _matched(predictions, Labels(labels))
+    watched, _ = matched(predictions, Labels(labels))
     return [_segment_row(w, segment) for w in watched for segment in w.labels.segments]
 
 
@@ -301,9 +301,7 @@ def _segment_row(watched: Watched, segment: Segment) -> dict[str, Any]:
     }
 
 
-def _matched(
-    predictions: Sequence[Path | UPath], labels: Labels
-) -> tuple[list[Watched], list[str]]:
+def matched(predictions: Sequence[Path | UPath], labels: Labels) -> tuple[list[Watched], list[str]]:
     """The labelled videos with their answers, and the videos without labels."""
     tables = [_table(path) for path in predictions]
     for video, count in Counter(video for video, _ in tables).items():
@@ -389,7 +387,12 @@ def _sayings(
     return sounds, words
 
 
-def _by_words(watched: list[Watched], by: str) -> dict[str, Any]:
+def by_words(watched: list[Watched], by: str) -> dict[str, Any]:
+    """Word accuracy, precision and recall as `score` defines them.
+
+    Args:
+        by: REMEMBERED or one of LISTENERS, see `Answer.word`.
+    """
     given = [
         (answer.word(by), w.labels.segment_at(answer.time_s))
         for w in watched

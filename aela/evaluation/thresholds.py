@@ -1,18 +1,14 @@
 """What other thresholds of novelty would have done, from mute to chatty."""
 
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from upath import UPath
 
-from aela.evaluation import score as scores
-from aela.storage import read_parquet
+from aela.evaluation.score import REMEMBERED, Labels, Watched, by_words, matched
 
 MOST_POINTS = 40
 
@@ -44,20 +40,20 @@ def precision_recall(
     Raises:
         ValueError: as `score`.
     """
-    tables = [read_parquet(UPath(path)) for path in predictions]
-    values = np.concatenate([table["novelty"].to_numpy() for table in tables])
-    if not len(values):
+    watched, _ = matched(predictions, Labels(labels))
+    values = [answer.novelty for video in watched for answer in video.answers]
+    if not values:
         return [], None
     points = []
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{number}.parquet" for number in range(len(tables))]
-        for at in [*np.quantile(values, np.linspace(0, 1, MOST_POINTS)), threshold]:
-            for table, path in zip(tables, paths, strict=True):
-                said = pa.array(table["novelty"].to_numpy() <= at)
-                column = table.schema.get_field_index("said")
-                pq.write_table(table.set_column(column, "said", said), path)
-            found = scores.score(paths, labels, None)["remembered"]
-            if found["recall"] is None:
-                return [], None
-            points.append(Point(float(at), found["precision"], found["recall"]))
+    for at in [*np.quantile(values, np.linspace(0, 1, MOST_POINTS)), threshold]:
+        found = by_words([_spoken(video, at) for video in watched], REMEMBERED)
+        if found["recall"] is None:
+            return [], None
+        points.append(Point(float(at), found["precision"], found["recall"]))
     return points[:-1], points[-1]
+
+
+def _spoken(video: Watched, threshold: float) -> Watched:
+    """The answers as they would have been with another threshold."""
+    answers = [replace(one, said=one.novelty <= threshold) for one in video.answers]
+    return replace(video, answers=answers)

@@ -5,8 +5,9 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from aela.learning.loop import Budget
 from aela.storage import (
     Home,
     canonical_json,
@@ -27,6 +28,7 @@ IMAGE_DECODER = "image_decoder"
 TRAINED = (*MODELS, IMAGE_DECODER)
 LIBRARIES = ("torch", "numpy", "scipy", "librosa", "pillow")
 """Those whose versions a card holds."""
+Settings = TypeVar("Settings")
 
 
 class UnknownCheckpoint(LookupError):
@@ -190,3 +192,8 @@ def required(home: Home, model: str) -> Checkpoint:
 def settings_dict(settings: Any) -> dict[str, Any]:
     """A settings dataclass as the plain JSON values that a card holds."""
     return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def settings_from(kind: type[Settings], card: Card) -> Settings:
+    """The settings of a model, as its card holds them."""
+    return kind(**{**card.settings, "budget": Budget(**card.settings["budget"])})

@@ -20,7 +20,7 @@ from aela.learning.loop import Report, run, silent
 from aela.memory.manifest import Manifest
 from aela.speech.mel import BANDS, HOP_S
 from aela.speech.schedule import optimizer, set_rate
-from aela.speech.settings import MelAutoencoderSettings, from_card
+from aela.speech.settings import MelAutoencoderSettings
 from aela.speech.trial import Trial
 from aela.speech.words import lesson
 from aela.storage import Home
@@ -184,6 +184,6 @@ def load_mel_autoencoder(home: Home, sha: str, device: str = "cpu") -> MelAutoen
         UnknownCheckpoint: there is none of that name.
     """
     card = checkpoints.read(home, MODEL, sha).card
-    network = MelAutoencoder(from_card(MelAutoencoderSettings, card.settings))
+    network = MelAutoencoder(checkpoints.settings_from(MelAutoencoderSettings, card))
     network.load_state_dict(checkpoints.weights(home, MODEL, sha))
     return network.eval().requires_grad_(False).to(device)

@@ -1,7 +1,6 @@
 """How the two speech networks are built and trained: the configuration of this package."""
 
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 from aela.learning.loop import Budget
 from aela.ranges import check_ranges
@@ -141,14 +140,6 @@ class WordAutoencoderSettings:
                 "kept": (0, 100),
             },
         )
-
-
-Settings = TypeVar("Settings", MelAutoencoderSettings, WordAutoencoderSettings)
-
-
-def from_card(kind: type[Settings], values: dict[str, Any]) -> Settings:
-    """The settings that a checkpoint's card holds as plain JSON values."""
-    return kind(**{**values, "budget": Budget(**values["budget"])})
 
 
 ARTICLE_MEL = MelAutoencoderSettings(

@@ -9,7 +9,7 @@ import torch
 from aela.learning import checkpoints
 from aela.speech.mel import log_mel
 from aela.speech.mel_autoencoder import MelAutoencoder, load_mel_autoencoder
-from aela.speech.settings import WordAutoencoderSettings, from_card
+from aela.speech.settings import WordAutoencoderSettings
 from aela.speech.voice import to_sound
 from aela.speech.word_autoencoder import MODEL, WordAutoencoder, code_vectors
 from aela.speech.words import features_of
@@ -94,7 +94,7 @@ def load_speech(home: Home, word_sha: str, device: str = "cpu") -> Speech:
     """
     card = checkpoints.read(home, MODEL, word_sha).card
     mel_network = load_mel_autoencoder(home, card.inputs["mel_autoencoder"], device)
-    settings = from_card(WordAutoencoderSettings, card.settings)
+    settings = checkpoints.settings_from(WordAutoencoderSettings, card)
     network = WordAutoencoder(settings, mel_network.settings.code)
     network.load_state_dict(checkpoints.weights(home, MODEL, word_sha))
     return Speech(network.eval().requires_grad_(False).to(device), mel_network, device)

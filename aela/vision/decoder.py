@@ -22,7 +22,7 @@ from aela.storage import Home
 from aela.vision.encoder import FRAMES_AT_ONCE, seen, shown
 from aela.vision.network import on_grey
 from aela.vision.pictures import VIEWS
-from aela.vision.settings import ImageDecoderSettings, ImageEncoderSettings, settings_from
+from aela.vision.settings import ImageDecoderSettings, ImageEncoderSettings
 
 SIDE = 48  # pixels of a drawn picture
 START = 6  # pixels of the smallest map
@@ -97,7 +97,7 @@ def train_image_decoder(
     Args:
         image_encoder: its embeddings of `manifest` must be there.
     """
-    encoder_settings = settings_from(image_encoder.card.settings)
+    encoder_settings = checkpoints.settings_from(ImageEncoderSettings, image_encoder.card)
     rows = np.linspace(0, manifest.frames - 1, min(manifest.frames, settings.frames_most))
     places = manifests.by_video(manifest.entries, "frame", rows.round().astype(int))
     drawn, known = [], []

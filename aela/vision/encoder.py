@@ -11,7 +11,7 @@ from aela.learning import checkpoints
 from aela.storage import Home
 from aela.vision.network import Network, on_grey
 from aela.vision.pictures import ground_of, looked_at
-from aela.vision.settings import ImageEncoderSettings, settings_from
+from aela.vision.settings import ImageEncoderSettings
 
 FRAMES_AT_ONCE = 64
 SHARES = (0.8, 1.0)  # of what is looked at: its middle, and all of it
@@ -128,6 +128,6 @@ def load_image_encoder(home: Home, sha: str, device: str = "cpu") -> ImageEncode
         aela.learning.checkpoints.UnknownCheckpoint: there is none of that name.
     """
     card = checkpoints.read(home, "image_encoder", sha).card
-    encoder = ImageEncoder(settings_from(card.settings))
+    encoder = ImageEncoder(checkpoints.settings_from(ImageEncoderSettings, card))
     encoder.load_state_dict(checkpoints.weights(home, "image_encoder", sha))
     return encoder.to(device).eval()

@@ -1,7 +1,7 @@
 """How the image encoder is built and trained: the one configuration of this package."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from aela.learning.loop import Budget
 from aela.ranges import check_ranges
@@ -189,8 +189,3 @@ DEFAULT_DECODER = ImageDecoderSettings()
 """Less than a minute on two CPU cores."""
 
 QUICK_DECODER = ImageDecoderSettings(budget=Budget(steps=400))
-
-
-def settings_from(values: dict[str, Any]) -> ImageEncoderSettings:
-    """The settings that a card holds."""
-    return ImageEncoderSettings(**{**values, "budget": Budget(**values["budget"])})

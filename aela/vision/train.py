@@ -22,7 +22,7 @@ from aela.storage import Home
 from aela.vision.encoder import FRAMES_AT_ONCE, ImageEncoder, middle, untrained_image_encoder
 from aela.vision.network import Network
 from aela.vision.pictures import VIEWS, kept_px, looked_at, made_of
-from aela.vision.settings import ImageEncoderSettings, settings_from
+from aela.vision.settings import ImageEncoderSettings
 from aela.vision.swav import Prototypes, Queue, swav_loss
 from aela.vision.views import Views
 
@@ -67,7 +67,9 @@ def train_image_encoder(
             f"Memory holds {manifest.frames} frames and the image encoder needs at least "
             f"{FEWEST_FRAMES}; let it watch a longer or sharper video."
         )
-    if parent is not None and not settings.same_network(settings_from(parent.card.settings)):
+    if parent is not None and not settings.same_network(
+        checkpoints.settings_from(ImageEncoderSettings, parent.card)
+    ):
         raise ValueError(
             f"The image encoder {parent.sha[:8]} has another network than these settings ask for; "
             "train a new one without a parent."

@@ -84,6 +84,7 @@ def test_what_was_left_out_of_both_senses_counts_together(home: Home):
 
 
 def test_an_empty_memory_is_listed_and_verified(home):
+    home.root.mkdir(parents=True)
     assert "0 videos" in aela("ls").output
     assert aela("verify").exit_code == 0
 

@@ -11,6 +11,8 @@ from PIL import Image
 from upath import UPath
 
 from aela.capture import Frame
+from aela.learning import checkpoints
+from aela.learning.checkpoints import Card
 from aela.learning.loop import Budget, Progress
 from aela.memory import manifest as manifests
 from aela.memory import store, videos
@@ -18,7 +20,7 @@ from aela.memory.manifest import EmptyMemory, Manifest
 from aela.storage import Home
 from aela.vision.encoder import load_image_encoder, untrained_image_encoder
 from aela.vision.pictures import ground_of, looked_at
-from aela.vision.settings import ARTICLE, DEFAULT, QUICK, ImageEncoderSettings, settings_from
+from aela.vision.settings import ARTICLE, DEFAULT, QUICK, ImageEncoderSettings
 from aela.vision.train import NEW_SHARE, Batches, train_image_encoder
 
 SMALL = dataclasses.replace(DEFAULT, budget=Budget(steps=4), input_px=32, batch=8)
@@ -223,9 +225,8 @@ def test_the_article_looks_at_the_whole_frame_through_resnet18(home: Home) -> No
 
 @pytest.mark.parametrize("settings", [ARTICLE, DEFAULT, QUICK])
 def test_settings_survive_the_card(settings: ImageEncoderSettings) -> None:
-    from aela.learning.checkpoints import settings_dict
-
-    assert settings_from(settings_dict(settings)) == settings
+    card = Card("image_encoder", checkpoints.settings_dict(settings), 0, "manifest")
+    assert checkpoints.settings_from(ImageEncoderSettings, card) == settings
 
 
 @pytest.mark.parametrize(
