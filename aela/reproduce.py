@@ -19,7 +19,6 @@ from aela.learning.checkpoints import IMAGE_DECODER, Card, Checkpoint, UnknownCh
 from aela.learning.embeddings import Embed, Sense
 from aela.learning.loop import GRACE, Budget, Report, silent
 from aela.memory import manifest as manifests
-from aela.memory import store
 from aela.memory.manifest import Manifest, UnknownManifest
 from aela.speech.settings import MelAutoencoderSettings, WordAutoencoderSettings
 from aela.storage import Home, write_bytes
@@ -161,12 +160,8 @@ def _budget(home: Home, card: Card, manifest: Manifest) -> Budget:
 
 def _gone(home: Home, manifest: Manifest) -> Iterator[str]:
     for entry in manifest.entries:
-        if store.content(home, entry.video) == entry.content:
-            continue
-        if manifests.forgotten(home, entry.video):
-            yield f"{entry.video}, which it learned from, was forgotten."
-        else:
-            yield f"{entry.video}, which it learned from, was captured anew since."
+        if (happened := manifests.state(home, entry)) != "remembered":
+            yield f"{entry.video}, which it learned from, was {happened}."
 
 
 def _needed(home: Home, card: Card) -> list[tuple[str, str]]:

@@ -180,7 +180,7 @@ def test_memory_that_changed_is_said(learned: Learned, tmp_path: Path):
     found = reproduce(home, learned.first["mel_autoencoder"].sha)
     assert not found.trained
     assert f"{gone}, which it learned from, was forgotten." in found.differs
-    assert f"{anew}, which it learned from, was captured anew since." in found.differs
+    assert f"{anew}, which it learned from, was captured anew." in found.differs
 
 
 def test_the_command_says_what_came_of_it(learned: Learned, tmp_path: Path):

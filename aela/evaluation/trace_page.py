@@ -7,9 +7,9 @@ from upath import UPath
 
 from aela.evaluation import page, pictures
 from aela.learning.checkpoints import Checkpoint
+from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.memory.manifest import Entry
-from aela.mimicry import lineage
 from aela.mimicry.trace import Trace
 from aela.storage import Home, write_bytes
 
@@ -230,7 +230,7 @@ def _memory(home: Home, trace: Trace) -> str:
             entry.video,
             str(entry.frames),
             str(entry.clips),
-            lineage.state(home, entry),
+            manifests.state(home, entry),
             "yes" if entry in now else "by parents alone",
             entry.content[:SHORT],
         ]
@@ -292,7 +292,7 @@ def _moment(home: Home, trace: Trace, video: str, time_s: float, of: str) -> Rem
 def _gone(home: Home, trace: Trace, video: str) -> str:
     """Why a moment that the generation remembers cannot be shown, or nothing."""
     entry = _entry(trace, video)
-    found = lineage.state(home, entry) if entry else "not in its manifest"
+    found = manifests.state(home, entry) if entry else "not in its manifest"
     if found == "forgotten":
         return f"Forgotten on {_when(trace.forgotten[video])}."
     return "" if found == "remembered" else f"It was {found} since."

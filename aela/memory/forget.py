@@ -141,7 +141,7 @@ def marked(home: Home, model: str, checkpoint: str, manifest: str) -> bool:
 
 def finished(home: Home, record: Forgotten) -> bool:
     """Whether nothing is left of a video, and all that learned from it is named in the record."""
-    learned = _learned_from(home, set(_held(home, record.video)))
+    learned = learned_from(home, set(_held(home, record.video)))
     return (
         not any(thing.exists() for _, things in _of(home, record) for thing in things)
         and not any(Cache.of(home).holds(content) for content in _contents(home, record))
@@ -254,7 +254,7 @@ def _begun(home: Home, video: str) -> Forgotten:
 def _completed(home: Home, record: Forgotten) -> Forgotten:
     """The record with all that came of the video until now."""
     held = set(_held(home, record.video))
-    learned = _learned_from(home, held)
+    learned = learned_from(home, held)
     checkpoints = {
         model: sorted({*record.checkpoints.get(model, ()), *learned.get(model, ())})
         for model in sorted({*record.checkpoints, *learned})
@@ -276,7 +276,7 @@ def _completed(home: Home, record: Forgotten) -> Forgotten:
     )
 
 
-def _learned_from(home: Home, held: set[str]) -> dict[str, list[str]]:
+def learned_from(home: Home, held: set[str]) -> dict[str, list[str]]:
     """Checkpoints by model that were trained on one of the manifests, or on top of such ones."""
     cards: dict[str, dict[str, Any]] = {
         path.stem: read_json(path) for path in home.all_models.glob("*/*.json")

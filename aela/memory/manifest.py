@@ -139,13 +139,19 @@ def remaining(home: Home, manifest: Manifest) -> Manifest:
     return Manifest(tuple(entry for entry in manifest.entries if entry.video not in gone))
 
 
+def state(home: Home, entry: Entry) -> Literal["remembered", "forgotten", "captured anew"]:
+    """What became of the rows that an entry names."""
+    if store.content(home, entry.video) == entry.content:
+        return "remembered"
+    return "forgotten" if forgotten(home, entry.video) else "captured anew"
+
+
 def check(home: Home, entry: Entry) -> None:
     """
     Raises:
         ChangedMemory: memory holds other rows of a video than the entry names, or none any more.
     """
-    if store.content(home, entry.video) != entry.content:
-        happened = "forgotten" if forgotten(home, entry.video) else "captured anew"
+    if (happened := state(home, entry)) != "remembered":
         raise ChangedMemory(
             f"{entry.video} was {happened} since this was learned; run the job `learn`."
         )

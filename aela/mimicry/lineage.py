@@ -19,8 +19,7 @@ from upath import UPath
 from aela.learning import checkpoints
 from aela.learning.checkpoints import MODELS, TRAINED, Card, Checkpoint, UnknownCheckpoint
 from aela.memory import manifest as manifests
-from aela.memory import store
-from aela.memory.forget import LEANS_ON, names_moment_of
+from aela.memory.forget import LEANS_ON, learned_from, names_moment_of
 from aela.memory.manifest import Entry, Manifest, UnknownManifest
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation, UnknownGeneration
@@ -163,16 +162,13 @@ def dependents(home: Home, video: str, content: str | None = None) -> Dependents
         content: only what depends on these rows of it; on any that it ever had where None.
     """
     held = sorted(sha for sha, manifest in _all_manifests(home) if _holds(manifest, video, content))
-    found = (path for path in home.all_models.glob("*/*.json"))
-    cards = {path.stem: checkpoints.read(home, path.parent.name, path.stem).card for path in found}
-    trained = {sha: card.model for sha, card in sorted(cards.items()) if card.manifest in held}
-    learned = dict(trained)
-    while more := {
-        sha: card.model
-        for sha, card in sorted(cards.items())
-        if sha not in learned and any(below in learned for _, below in _made_of(card))
-    }:
-        learned |= more
+    by_model = learned_from(home, set(held))
+    learned = {sha: model for model, shas in by_model.items() for sha in shas}
+    trained = {
+        sha: model
+        for sha, model in learned.items()
+        if checkpoints.read(home, model, sha).card.manifest in held
+    }
     known = [generations.read(home, path.stem) for path in home.generations.glob("*.json")]
     spoke = {
         generation.sha: generation
@@ -201,13 +197,6 @@ def _count(found: Dependents, path: UPath, content: str | None, by: Generation |
             rows = table.read(LEANS_ON, use_threads=False).to_pylist()
             if leaning := sum(names_moment_of(row, {found.video}) for row in rows):
                 found.leaning.setdefault(sha, {})[video] = leaning
-
-
-def state(home: Home, entry: Entry) -> str:
-    """What became of what a manifest names: "remembered", "forgotten" or "captured anew"."""
-    if store.content(home, entry.video) == entry.content:
-        return "remembered"
-    return "forgotten" if manifests.forgotten(home, entry.video) else "captured anew"
 
 
 def _made_of(card: Card) -> list[tuple[str, str]]:

@@ -281,7 +281,7 @@ def test_a_parent_s_memory_is_behind_a_prediction_too(life: Life):
     found = lineage.origins_of(home, new)
     assert [one.sha for one in found.line(child)] == [child.sha, first.image_encoder]
     [gone] = [entry for entry in found.entries if entry.video == life.cup]
-    assert lineage.state(home, gone) == "forgotten"
+    assert manifests.state(home, gone) == "forgotten"
     assert child.sha in lineage.dependents(home, life.cup).descending
     assert child.sha in lineage.dependents(home, life.pen).trained
 
