@@ -22,7 +22,7 @@ SHORT = 12  # digits of a hash where it is not the point
 
 
 @dataclass(frozen=True)
-class Remembered:
+class Shown:
     """A moment as it is still remembered, or `gone`: why nothing of it can be shown.
 
     `sound` are mono samples [n] at 44.1 kHz; `heard_s` is when it starts.
@@ -135,7 +135,7 @@ def _moments(home: Home, trace: Trace) -> str:
     )
 
 
-def _card(trace: Trace, moment: Remembered, title: str, when: str, similarity: float) -> str:
+def _card(trace: Trace, moment: Shown, title: str, when: str, similarity: float) -> str:
     shown = page.picture(moment.jpeg, f"{moment.video} at {moment.time_s:.1f} s", MOMENT_WIDTH)
     name = "heard" if moment.heard_s is None else f"heard at {moment.heard_s:.1f} s"
     saw = trace.origins.saw(moment.video)
@@ -261,20 +261,20 @@ def _sound(home: Home, name: str | None) -> np.ndarray | None:
     return store.from_flac(path.read_bytes()) if path and path.exists() else None
 
 
-def _remembered_clip(home: Home, trace: Trace) -> Remembered:
+def _remembered_clip(home: Home, trace: Trace) -> Shown:
     row = trace.row
     return _moment(home, trace, row["clip_video"], row["clip_start_s"], of="clip")
 
 
-def _remembered_frame(home: Home, trace: Trace, video: str, time_s: float) -> Remembered:
+def _remembered_frame(home: Home, trace: Trace, video: str, time_s: float) -> Shown:
     return _moment(home, trace, video, time_s, of="frame")
 
 
-def _moment(home: Home, trace: Trace, video: str, time_s: float, of: str) -> Remembered:
+def _moment(home: Home, trace: Trace, video: str, time_s: float, of: str) -> Shown:
     """What was seen and heard in a remembered video around a frame or a clip."""
     gone = _gone(home, trace, video)
     if gone:
-        return Remembered(video, time_s, gone=gone)
+        return Shown(video, time_s, gone=gone)
     times = store.read_frames(home, video, ["time_s"])["time_s"].to_numpy()
     clips = store.read_clips(home, video, ["start_s", "end_s"]).to_pandas()
     jpeg, sound, heard_s = None, None, None
@@ -286,7 +286,7 @@ def _moment(home: Home, trace: Trace, video: str, time_s: float, of: str) -> Rem
         if of == "clip" or apart[row] <= NEAR_S:
             sound = store.from_flac(store.read_row(home, video, "clip", row)["flac"])
             heard_s = float(clips["start_s"][row])
-    return Remembered(video, time_s, jpeg, sound, heard_s)
+    return Shown(video, time_s, jpeg, sound, heard_s)
 
 
 def _gone(home: Home, trace: Trace, video: str) -> str:

@@ -1,6 +1,6 @@
 """The report: one HTML file that shows what was learned and what was said, without any network.
 
-Each section is a module of its own; what it shows is gathered in `aela.evaluation.gather`.
+Sections lie in modules by subject; what they show is gathered in `aela.evaluation.gather`.
 """
 
 from dataclasses import dataclass, field
