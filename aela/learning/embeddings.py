@@ -61,6 +61,9 @@ def refresh(
             the most rounds first; None for all. A video with more rows has its turn when it has
             waited for as many rounds as its rows take. What was taken over already stays so unless
             None.
+
+    Raises:
+        ChangedMemory: what is to be embedded was forgotten or captured anew meanwhile.
     """
     new = 0
     inherited = _taken_over(home, parent, sense) if parent else {}
@@ -105,6 +108,7 @@ def _embed(
     embed: Embed,
     progress: Callable[[str, int], None],
 ) -> int:
+    manifests.check(home, entry)
     if sense == "ground":
         number = store.count(home, entry.video, "frame")
         rows = np.linspace(0, number - 1, min(number, GROUND_FRAMES), dtype=int).tolist()

@@ -12,8 +12,8 @@ from aela.learning import embeddings
 from aela.learning.embeddings import Sense
 from aela.memory import manifest as manifests
 from aela.memory import store
-from aela.memory.manifest import Manifest
-from aela.storage import Home
+from aela.memory.manifest import ChangedMemory, Manifest
+from aela.storage import Home, read_json, write_json
 from tests.conftest import Life, remember
 
 
@@ -111,6 +111,10 @@ def test_what_was_captured_anew_is_not_taken_over(life: Life) -> None:
     first, *others = manifest.entries
     changed = Manifest((type(first)(first.video, "other rows", 3, 2), *others))
     refreshed(home, "one", manifest, 1.0)
+    with pytest.raises(ChangedMemory):
+        refreshed(home, "two", changed, 2.0)  # Memory does not hold these yet.
+    index = home.index / f"{first.video}.json"
+    write_json(index, {**read_json(index), "content": "other rows"})
     assert refreshed(home, "two", changed, 2.0, parent="one", most=0) == 3
     gone, *there = embeddings.find(home, "two", [first, *others])
     assert gone is None and len(there) == len(others)
