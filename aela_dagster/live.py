@@ -1,7 +1,6 @@
 """`aela live`: a live page, what it shows is remembered and learned from, and the system speaks."""
 
 import ctypes
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -40,16 +39,9 @@ def run(console: Console, runner: Runner, door: Door, source: str | None, learni
     import torch
 
     torch.set_num_threads(1)  # Trainings beside it need the other cores.
-    live = Live(runner, door, source, learning, _teller(console))
+    live = Live(runner, door, source, learning, recording.teller(console))
     stopping = threading.Event()
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        before = signal.getsignal(ending)
-
-        def stop(number: int, _: object, before: Any = before) -> None:
-            stopping.set()
-            signal.signal(number, before)  # A second time ends at once.
-
-        signal.signal(ending, stop)
+    recording.stopped_by_signals(stopping.set)
     _introduce(console, door)
     live.start()
     try:
@@ -74,13 +66,6 @@ def _introduce(console: Console, door: Door) -> None:
             highlight=False,
             soft_wrap=True,
         )
-
-
-def _teller(console: Console) -> Callable[[str], None]:
-    def tell(sentence: str) -> None:
-        console.print(f"  [yellow]![/] {escape(sentence)}", highlight=False, soft_wrap=True)
-
-    return tell
 
 
 def camera_source(number: int) -> str:

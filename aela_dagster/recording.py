@@ -35,6 +35,28 @@ RETRY_S = 5.0  # between tries to write a minute, as when the disk is full
 Tell = Callable[[str], None]
 
 
+def teller(console: Console) -> Tell:
+    """Says sentences on the terminal that somebody should read."""
+
+    def tell(sentence: str) -> None:
+        console.print(f"  [yellow]![/] {escape(sentence)}", highlight=False, soft_wrap=True)
+
+    return tell
+
+
+def stopped_by_signals(stop: Callable[[], None]) -> None:
+    """Have Ctrl+C, SIGTERM and the end of the terminal stop something in order, the first time; a
+    second time ends at once."""
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        before = signal.getsignal(ending)
+
+        def caught(number: int, _: object, before: Any = before) -> None:
+            stop()
+            signal.signal(number, before)
+
+        signal.signal(ending, caught)
+
+
 def run(
     console: Console,
     runner: Runner,
@@ -52,18 +74,9 @@ def run(
 
     from aela_dagster.definitions import the_memory
 
-    def tell(sentence: str) -> None:
-        console.print(f"  [yellow]![/] {escape(sentence)}", highlight=False, soft_wrap=True)
-
+    tell = teller(console)
     live = Live(source, the_memory.capture_settings, replay=replay, tell=tell)
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        before = signal.getsignal(ending)
-
-        def stop(number: int, _: object, before: Any = before) -> None:
-            live.stop()
-            signal.signal(number, before)  # A second time ends at once.
-
-        signal.signal(ending, stop)
+    stopped_by_signals(live.stop)
     console.print(f"Following {escape(live.name)}; stop with Ctrl+C.", highlight=False)
     for entry in record(
         runner.home, live, cast(Role, role), runner.instance, minutes=minutes, tell=tell
