@@ -258,6 +258,14 @@ def _temporary(path: Path) -> tuple[int, Path]:
     return handle, Path(name)
 
 
+def remove(thing: UPath) -> None:
+    """Delete a file, or a folder with all it holds; nothing where there is none."""
+    if thing.is_dir():
+        thing.fs.rm(thing.path, recursive=True)
+    else:
+        thing.unlink(missing_ok=True)
+
+
 def open_parquet(
     path: UPath, columns: Sequence[str] | None = None, row_groups: Sequence[int] | None = None
 ) -> IO[bytes]:

@@ -60,9 +60,10 @@ def _device() -> Finding:
 
 def _folder(home: Home) -> Finding:
     if not home.root.protocol and not home.root.exists():
-        if _nearest(home).is_dir() and os.access(_nearest(home), os.W_OK):
+        there = _nearest(home)
+        if there.is_dir() and os.access(there, os.W_OK):
             return Finding(True, "data folder", f"{home.root} is not there yet; learning makes it")
-        why = f"it is not there, nor can it be made in {_nearest(home)}"
+        why = f"it is not there, nor can it be made in {there}"
         return Finding(False, "data folder", f"{home.root} cannot be written: {why}")
     probe = home.root / ".writable"
     try:

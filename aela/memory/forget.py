@@ -19,7 +19,7 @@ from aela.memory import manifest as manifests
 from aela.memory.cache import Cache
 from aela.memory.manifest import ChangedMemory
 from aela.memory.videos import UnknownVideo
-from aela.storage import Home, read_json, read_parquet, starting, write_json
+from aela.storage import Home, read_json, read_parquet, remove, starting, write_json
 
 LEANS_ON = ["clip_video", "frames"]  # columns of predictions that name remembered moments
 
@@ -102,7 +102,7 @@ def forget(home: Home, video: str, step: Callable[[str], None] = lambda name: No
     for name, things in _of(home, record):
         step(name)
         for thing in things:
-            _remove(thing)
+            remove(thing)
     step("cache")
     for content in _contents(home, record):
         Cache.of(home).forget(content)
@@ -124,7 +124,7 @@ def unless_forgotten(home: Home, *made: UPath) -> Iterator[None]:
     finally:  # What was begun before an error may show it, too.
         if gone := set(catalogue.names(home.forgotten)) - before:
             for thing in made:
-                _remove(thing)
+                remove(thing)
     if gone:
         raise ChangedMemory(
             f"{', '.join(sorted(gone))} was forgotten while this was made; make it again."
@@ -226,13 +226,6 @@ def _unfinished(path: UPath) -> list[UPath]:
         return []
     names = (f".{path.name}.part", f".{path.name[:64]}.*")  # as `aela.storage` names them
     return sorted({found for name in names for found in path.parent.glob(name)})
-
-
-def _remove(thing: UPath) -> None:
-    if thing.is_dir():
-        thing.fs.rm(thing.path, recursive=True)
-    else:
-        thing.unlink(missing_ok=True)
 
 
 def _begun(home: Home, video: str) -> Forgotten:

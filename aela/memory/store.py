@@ -7,7 +7,7 @@ row costs one small read. pandas, DuckDB and Ray Data read the files as they are
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
@@ -306,13 +306,10 @@ def recomputed(home: Home, video: str) -> str:
     shas = []
     for path, schema in ((home.frames(video), FRAMES), (home.clips(video), CLIPS)):
         sha = sha256(b"")
-        try:
-            with path.open("rb") as file:
-                for batch in pq.ParquetFile(file).iter_batches(ROWS_PER_GROUP, use_threads=False):
-                    for row in batch.to_pylist():
-                        sha = _grown(sha, row, schema)
-        except FileNotFoundError:
-            raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.") from None
+        with _held(video), path.open("rb") as file:
+            for batch in pq.ParquetFile(file).iter_batches(ROWS_PER_GROUP, use_threads=False):
+                for row in batch.to_pylist():
+                    sha = _grown(sha, row, schema)
         shas.append(sha)
     return _content(*shas)
 
@@ -344,11 +341,22 @@ def read_rejections(home: Home, video: str) -> pa.Table:
     return _read(home.rejections(video), video, None)
 
 
-def _read(path: UPath, video: str, columns: list[str] | None) -> pa.Table:
+@contextmanager
+def _held(video: str) -> Iterator[None]:
+    """Around opening the tables of a video.
+
+    Raises:
+        UnknownVideo: memory has none of it.
+    """
     try:
-        return read_parquet(path, columns)
+        yield
     except FileNotFoundError:
         raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.") from None
+
+
+def _read(path: UPath, video: str, columns: list[str] | None) -> pa.Table:
+    with _held(video):
+        return read_parquet(path, columns)
 
 
 def read_row(
@@ -386,11 +394,8 @@ def count(home: Home, video: str, sense: str) -> int:
     Raises:
         UnknownVideo: memory holds nothing of the video.
     """
-    try:
-        with open_parquet(_path(home, video, sense), row_groups=[]) as file:
-            return pq.ParquetFile(file).metadata.num_rows
-    except FileNotFoundError:
-        raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.") from None
+    with _held(video), open_parquet(_path(home, video, sense), row_groups=[]) as file:
+        return pq.ParquetFile(file).metadata.num_rows
 
 
 def read_rows(
@@ -403,15 +408,12 @@ def read_rows(
         IndexError: it has no such row.
     """
     groups = sorted({row // ROWS_PER_GROUP for row in rows})
-    try:
-        with open_parquet(_path(home, video, sense), columns, groups) as file:
-            parquet = pq.ParquetFile(file, page_checksum_verification=True)
-            for row in rows:
-                if not 0 <= row < parquet.metadata.num_rows:
-                    raise IndexError(f"{video!r} has no {sense} {row}.")
-            table = parquet.read_row_groups(groups, columns, use_threads=False)
-    except FileNotFoundError:
-        raise UnknownVideo(f"Memory holds nothing of {video!r}; ingest it first.") from None
+    with _held(video), open_parquet(_path(home, video, sense), columns, groups) as file:
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        for row in rows:
+            if not 0 <= row < parquet.metadata.num_rows:
+                raise IndexError(f"{video!r} has no {sense} {row}.")
+        table = parquet.read_row_groups(groups, columns, use_threads=False)
     place = {group: number for number, group in enumerate(groups)}
     return table.take(
         [place[row // ROWS_PER_GROUP] * ROWS_PER_GROUP + row % ROWS_PER_GROUP for row in rows]

@@ -11,7 +11,7 @@ from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import UnknownGeneration
-from aela.storage import Home, atomic, read_parquet, write_bytes
+from aela.storage import Home, atomic, read_parquet, remove, write_bytes
 
 if TYPE_CHECKING:  # Readers of predictions need no network.
     from aela.mimicry.recall import Mimic, Recollection
@@ -125,9 +125,7 @@ def predicted(home: Home, generation: str) -> list[str]:
 def withdraw(home: Home, video: str) -> None:
     """Delete what was said to a video, whose rows are others now, so that whichever generation
     speaks looks again."""
-    folder = home.all_predictions / video
-    if folder.exists():
-        folder.fs.rm(folder.path, recursive=True)
+    remove(home.all_predictions / video)
 
 
 def spoken_over(home: Home, generation: str) -> list[str]:
