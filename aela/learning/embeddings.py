@@ -110,8 +110,8 @@ def _embed(
 ) -> int:
     manifests.check(home, entry)
     if sense == "ground":
-        number = store.count(home, entry.video, "frame")
-        rows = np.linspace(0, number - 1, min(number, GROUND_FRAMES), dtype=int).tolist()
+        number = min(entry.frames, GROUND_FRAMES)
+        rows = np.linspace(0, entry.frames - 1, number, dtype=int).tolist()
         values = embed(store.read_rows(home, entry.video, "frame", rows))
     else:
         values = np.concatenate([embed(some) for some in store.in_parts(home, entry.video, sense)])
