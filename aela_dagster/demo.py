@@ -10,6 +10,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from aela.evaluation import score as scores
+from aela.evaluation import score_tables
 from aela.memory.videos import ROLES, Role
 from aela.mimicry import generation as generations
 from aela.storage import Home, sha256
@@ -83,7 +84,7 @@ def run(
                 home, generation, keys["watch"], truth, preset, seed
             )
         console.print(segments(scores.segments(tables, truth)))
-        console.print(Markdown(scores.table(learned)))
+        console.print(Markdown(score_tables.markdown(learned)))
         console.print(Markdown(scoring.comparison(learned, untrained)))
         with console.status("Writing the report …"):
             mimic = scoring.load_mimic(home, generation, preset)

@@ -10,6 +10,7 @@ from rich.markdown import Markdown
 from upath import UPath
 
 from aela.evaluation import score as scores
+from aela.evaluation import score_tables
 from aela.memory.forget import unless_forgotten
 from aela.memory.videos import HASH_DIGITS
 from aela.mimicry import generation as generations
@@ -51,7 +52,7 @@ def run(
                 result["untrained"] = score_untrained(
                     home, generation, videos, truth, preset_name, seed
                 )
-    console.print(Markdown(scores.table(result["learned"])))
+    console.print(Markdown(score_tables.markdown(result["learned"])))
     if "untrained" in result:
         console.print(Markdown(comparison(result["learned"], result["untrained"])))
     if signs := result.get("sign_accuracy"):

@@ -46,6 +46,7 @@ import torch
 from upath import UPath
 
 from aela.evaluation import score as scores
+from aela.evaluation.labels import Labels
 from aela.learning import checkpoints, embeddings
 from aela.learning.checkpoints import MODELS, Checkpoint
 from aela.memory import bounded
@@ -395,7 +396,7 @@ def main() -> None:
                     with tempfile.TemporaryDirectory() as place:
                         told = live(bench, METHODS[name], order, seed, Path(place))
                     write_json(UPath(file.absolute()), {"method": name, **told})
-        print(report(arguments.out, 1 / len(scores.Labels(bench.labels).words)))
+        print(report(arguments.out, 1 / len(Labels(bench.labels).words)))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from aela.association.associator import Associator
 from aela.association.pairs import make_pairs
 from aela.association.settings import ARTICLE, DEFAULT, AssociatorSettings
 from aela.association.train import Moments, fit, load_moments, untrained
-from aela.evaluation.score import Labels
+from aela.evaluation.labels import Labels
 from aela.learning import checkpoints, embeddings
 from aela.learning.checkpoints import Checkpoint
 from aela.memory import manifest as manifests

@@ -20,9 +20,9 @@ from PIL import Image
 
 from aela.evaluation import pictures
 from aela.evaluation.evaluate import evaluate
+from aela.evaluation.labels import Labels
 from aela.evaluation.listeners import LISTENERS
 from aela.evaluation.moment_map import MappedMoment, map_moments
-from aela.evaluation.score import Labels
 from aela.evaluation.vocabulary import discover
 from aela.evaluation.window import Heard, look_through, place, required_image_decoder
 from aela.memory import store

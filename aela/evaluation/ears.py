@@ -1,6 +1,6 @@
 """Ears only: which remembered clip does each word of a watched video sound most like?"""
 
-from aela.evaluation.score import Stretch
+from aela.evaluation.labels import Stretch
 from aela.learning import embeddings
 from aela.memory import store
 from aela.mimicry.recall import Mimic

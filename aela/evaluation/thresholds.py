@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from upath import UPath
 
-from aela.evaluation.score import REMEMBERED, Labels, Watched, by_words, matched
+from aela.evaluation.labels import Labels
+from aela.evaluation.score import REMEMBERED, Watched, by_words, matched
 
 MOST_POINTS = 40
 
@@ -31,7 +32,7 @@ def precision_recall(
     """The score of prediction tables at thresholds from their least to their greatest novelty.
 
     Args:
-        labels: see `aela.evaluation.score`; for scoring only, no threshold is chosen by them.
+        labels: see `aela.evaluation.labels`; for scoring only, no threshold is chosen by them.
         threshold: the one that speaks.
 
     Returns:

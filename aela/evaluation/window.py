@@ -10,8 +10,8 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from aela.association.pairs import read_pairs
+from aela.evaluation.labels import Stretch
 from aela.evaluation.pictures import evenly
-from aela.evaluation.score import Stretch
 from aela.learning import embeddings
 from aela.learning.checkpoints import UnknownCheckpoint
 from aela.memory import store

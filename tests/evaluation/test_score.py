@@ -9,6 +9,7 @@ from upath import UPath
 
 from aela.capture import SAMPLE_RATE_HZ, Clip
 from aela.evaluation import score as scoring
+from aela.evaluation import score_tables
 from aela.memory import store
 from aela.memory.videos import Video
 from aela.storage import Home, write_bytes, write_json
@@ -182,7 +183,7 @@ def test_no_answer_at_all_is_wrong_everywhere_and_precise_nowhere(tmp_path):
     assert shares(scored["remembered"]["word_accuracy"], "all") == [0]
     assert scored["remembered"]["precision"] is None
     assert scored["novelty_auroc"]["unknown_object"] is None
-    assert "–" in scoring.table(scored)
+    assert "–" in score_tables.markdown(scored)
 
 
 def test_videos_without_labels_are_named_and_left_out(mixed, tmp_path):
@@ -190,7 +191,7 @@ def test_videos_without_labels_are_named_and_left_out(mixed, tmp_path):
     scored = scoring.score([mixed, other], LABELS, None)
     assert scored["unlabelled"] == ["holiday-76543210"]
     assert scored["frames"] == len(MIXED)
-    assert "holiday-76543210" in scoring.table(scored)
+    assert "holiday-76543210" in score_tables.markdown(scored)
     assert scoring.score([other], LABELS, None)["videos"] == []
 
 
@@ -260,7 +261,7 @@ def test_each_listener_names_generated_sounds_by_the_remembered_clips(tmp_path):
         assert sound["survival"] == 0.25  # only the last sound says what the clip says
         assert sound["real_words"] == 2 / 3
     assert scored["remembered"]["precision"] == 0.5
-    text = scoring.table(scored)
+    text = score_tables.markdown(scored)
     assert "| sound, by nearest saying | 75% | 25% | 67% |" in text
     assert "| all | 3 | 67% | 67% | 67% | 67% |" in text
 
@@ -310,7 +311,7 @@ def test_a_video_is_scored_once(mixed):
 
 
 def test_the_table_shows_the_figures(mixed):
-    text = scoring.table(scoring.score([mixed], LABELS, None))
+    text = score_tables.markdown(scoring.score([mixed], LABELS, None))
     assert "| all | 3 | 67% | 100% |" in text
     assert "| speech | 1 of 2 | 1 of 5 | signal 1× |" in text
     for block in text.split("\n\n"):

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from aela.evaluation import charts, page
-from aela.evaluation import score as scores
+from aela.evaluation import charts, page, score_tables
 from aela.evaluation.thresholds import Point
 
 
@@ -61,8 +60,7 @@ def labelled(told: Labelled | None) -> str:
             f"<details><summary>Segment by segment: {right} of {len(rows)} right</summary>"
             f"{page.table(['video', 'when', 'shown', 'said', ''], rows)}</details>"
         )
-    figures = _markdown(scores.table(told.score))
-    parts.append(f"<details><summary>All figures</summary>{figures}</details>")
+    parts.append(f"<details><summary>All figures</summary>{_figures(told.score)}</details>")
     return "".join(parts)
 
 
@@ -91,14 +89,8 @@ def _curve(points: list[Point], use: Point | None) -> str:
     )
 
 
-def _markdown(text: str) -> str:
-    """The tables and paragraphs of `score.table`."""
-    parts = []
-    for block in text.split("\n\n"):
-        lines = block.splitlines()
-        if block.startswith("|"):
-            header, *rows = ([c.strip() for c in line.split("|")[1:-1]] for line in lines)
-            parts.append(page.table(header, rows[1:]))
-        else:
-            parts.append(f"<p>{page.text(block)}</p>")
-    return "".join(parts)
+def _figures(score: dict[str, Any]) -> str:
+    return "".join(
+        f"<p>{page.text(part)}</p>" if isinstance(part, str) else page.table(part.header, part.rows)
+        for part in score_tables.parts(score)
+    )
