@@ -1,6 +1,7 @@
 """One prediction on one page: what was seen and said, and the moments and trainings behind it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from upath import UPath
@@ -275,18 +276,26 @@ def _moment(home: Home, trace: Trace, video: str, time_s: float, of: str) -> Sho
     gone = _gone(home, trace, video)
     if gone:
         return Shown(video, time_s, gone=gone)
-    times = store.read_frames(home, video, ["time_s"])["time_s"].to_numpy()
+    jpeg = None
+    if store.count(home, video, "frame"):
+        jpeg = store.nearest(home, video, "frame", time_s)["jpeg"]
+    clip = (_clip_with if of == "frame" else _clip_at)(home, video, time_s)
+    if clip is None:
+        return Shown(video, time_s, jpeg)
+    return Shown(video, time_s, jpeg, store.from_flac(clip["flac"]), clip["start_s"])
+
+
+def _clip_at(home: Home, video: str, time_s: float) -> dict[str, Any] | None:
+    """The clip that begins nearest to a time."""
+    return store.nearest(home, video, "clip", time_s) if store.count(home, video, "clip") else None
+
+
+def _clip_with(home: Home, video: str, time_s: float) -> dict[str, Any] | None:
+    """The clip that was heard with what was seen at a time."""
     clips = store.read_clips(home, video, ["start_s", "end_s"]).to_pandas()
-    jpeg, sound, heard_s = None, None, None
-    if len(times):
-        jpeg = store.read_row(home, video, "frame", int(np.abs(times - time_s).argmin()))["jpeg"]
-    if len(clips):
-        apart = np.maximum(clips["start_s"] - time_s, time_s - clips["end_s"]).to_numpy()
-        row = int(apart.argmin() if of == "frame" else np.abs(clips["start_s"] - time_s).argmin())
-        if of == "clip" or apart[row] <= NEAR_S:
-            sound = store.from_flac(store.read_row(home, video, "clip", row)["flac"])
-            heard_s = float(clips["start_s"][row])
-    return Shown(video, time_s, jpeg, sound, heard_s)
+    apart = np.maximum(clips["start_s"] - time_s, time_s - clips["end_s"]).to_numpy()
+    near = len(apart) and apart.min() <= NEAR_S
+    return store.read_row(home, video, "clip", int(apart.argmin())) if near else None
 
 
 def _gone(home: Home, trace: Trace, video: str) -> str:

@@ -14,11 +14,11 @@ from scipy.spatial.distance import squareform
 
 from aela.association.pairs import read_pairs
 from aela.evaluation.pictures import evenly
-from aela.evaluation.window import numbers, place
+from aela.evaluation.window import place
 from aela.learning import embeddings
 from aela.memory import manifest as manifests
 from aela.memory import store
-from aela.mimicry.recall import Mimic
+from aela.mimicry.recall import Mimic, rows_within
 from aela.speech.likeness import likeness
 from aela.speech.words import words_of
 from aela.storage import Home
@@ -90,7 +90,7 @@ def discover(home: Home, mimic: Mimic) -> Vocabulary:
     rank[order] = np.arange(1, len(order) + 1)
     of_clips, middles = rank[of_clips - 1], middles[order]
     words = _described(home, mimic, of_clips, centred @ middles.T)
-    places = zip(memory.clip_videos.tolist(), numbers(memory.clip_videos).tolist(), strict=True)
+    places = zip(memory.clip_videos.tolist(), rows_within(memory.clip_videos).tolist(), strict=True)
     by_place = dict(zip(places, of_clips.tolist(), strict=True))
     return Vocabulary(words, len(middles), by_place, embeddings.unit(middles), mean)
 
@@ -100,7 +100,7 @@ def _kinds(home: Home, mimic: Mimic, chosen: np.ndarray) -> np.ndarray:
     if len(chosen) < 2:
         return np.ones(len(chosen), int)
     memory = mimic.remembering
-    rows = numbers(memory.clip_videos)
+    rows = rows_within(memory.clip_videos)
     manifest = manifests.read(home, mimic.generation.manifest)
     entries = {entry.video: entry for entry in manifest.entries}
     words = []
@@ -121,7 +121,7 @@ def _described(
 ) -> list[DiscoveredWord]:
     """The words heard most often; `typical` [clips, words] is how near each clip is to a middle."""
     memory = mimic.remembering
-    rows = numbers(memory.clip_videos)
+    rows = rows_within(memory.clip_videos)
     moments = _moments(home, mimic)
     right = _brought_to_mind(mimic, of_clips, moments)
     found = []
@@ -196,7 +196,7 @@ def _brought_to_mind(
 def _pictures(home: Home, mimic: Mimic, clips: np.ndarray, moments: dict[int, int]) -> list[bytes]:
     """Frames seen with some clips, from the middle of each of several videos first."""
     memory = mimic.remembering
-    rows = numbers(memory.frame_videos)
+    rows = rows_within(memory.frame_videos)
     by_video: dict[str, list[int]] = {}
     for clip in clips:
         if clip in moments:

@@ -17,7 +17,7 @@ from aela.learning.checkpoints import UnknownCheckpoint
 from aela.memory import store
 from aela.memory.videos import without_hash
 from aela.mimicry.imagine import imagine
-from aela.mimicry.recall import Mimic
+from aela.mimicry.recall import Mimic, rows_within
 from aela.storage import Home
 from aela.vision.decoder import (
     ImageDecoder,
@@ -83,13 +83,13 @@ def required_image_decoder(home: Home, mimic: Mimic) -> ImageDecoder:
 def look_through(home: Home, mimic: Mimic, decoder: ImageDecoder, watched: list[str]) -> Window:
     """Frames and clips of memory and of watched videos, and what is pictured with them."""
     memory = mimic.remembering
-    number = numbers(memory.frame_videos)
+    number = rows_within(memory.frame_videos)
     remembered = [
         (memory.frame_videos[row], int(number[row])) for row in _middles(memory.frame_videos)
     ]
     new = [(video, row) for video in watched for row in range(store.count(home, video, "frame"))]
     album = _Album.of(home, mimic)
-    clips = numbers(memory.clip_videos)
+    clips = rows_within(memory.clip_videos)
     known = [(memory.clip_videos[row], int(clips[row])) for row in _kinds_of_words(mimic)]
     return Window(
         {
@@ -200,12 +200,6 @@ def _heard(
 def place(video: str, time_s: float) -> str:
     """A place in a video for people, without the hash in its key."""
     return f"{without_hash(video)} at {time_s:.1f} s"
-
-
-def numbers(videos: np.ndarray) -> np.ndarray:
-    """The row of each item within its own video; videos follow each other."""
-    starts = np.flatnonzero(np.r_[True, videos[1:] != videos[:-1]])
-    return np.arange(len(videos)) - np.repeat(starts, np.diff(np.r_[starts, len(videos)]))
 
 
 def _middles(videos: np.ndarray) -> list[int]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from aela.live.voice import Voice
 from aela.memory import videos
 from aela.memory.videos import UnknownVideo
-from aela.mimicry.recall import Mimic
+from aela.mimicry.recall import Mimic, rows_within
 from aela.mimicry.sayings import Heard, Words
 from aela.storage import Home
 
@@ -51,7 +51,8 @@ class Mind:
         self.first_word = first_word
         self.seen: deque[tuple[float, np.ndarray]] = deque()
         memory = mimic.remembering
-        self.frame_rows, self.clip_rows = _rows(memory.frame_videos), _rows(memory.clip_videos)
+        self.frame_rows = rows_within(memory.frame_videos)
+        self.clip_rows = rows_within(memory.clip_videos)
         self.added: dict[str, str | None] = {}
 
     @property
@@ -151,11 +152,3 @@ class Mind:
             except UnknownVideo:
                 self.added[video] = None
         return self.added[video]
-
-
-def _rows(of: np.ndarray) -> np.ndarray:
-    """Which row of its video each is, int [n], by the keys of videos [n], one block for each."""
-    starts: dict[str, int] = {}
-    for row, video in enumerate(of):
-        starts.setdefault(video, row)
-    return np.array([row - starts[video] for row, video in enumerate(of)], dtype=int)

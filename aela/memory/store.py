@@ -371,6 +371,19 @@ def read_row(
     return read_rows(home, video, sense, [row], columns).to_pylist()[0]
 
 
+def nearest(home: Home, video: str, sense: str, time_s: float) -> dict[str, Any]:
+    """The frame that was taken, or the clip that begins, nearest to a time (`sense` is "frame" or
+    "clip").
+
+    Raises:
+        UnknownVideo: memory holds nothing of the video.
+        IndexError: it has none of the kind.
+    """
+    column = "time_s" if sense == "frame" else "start_s"
+    times = _read(_path(home, video, sense), video, [column])[column].to_numpy()
+    return read_row(home, video, sense, int(np.abs(times - time_s).argmin()) if len(times) else 0)
+
+
 def in_parts(home: Home, video: str, sense: str) -> Iterator[pa.Table]:
     """All frames or clips (`sense` is "frame" or "clip") in time order, ROWS_AT_ONCE at a time.
 

@@ -77,11 +77,8 @@ class Captions:
         bar.draw((x + half, top, half), "new", row["novelty"], colour, self.threshold)
 
     def _thumbnail(self, remembered: dict[str, Any], height: int) -> Image.Image:
-        video = remembered["video"]
-        times = store.read_frames(self.home, video, ["time_s"])["time_s"].to_numpy()
-        row = int(np.abs(times - remembered["time_s"]).argmin())
-        jpeg = store.read_row(self.home, video, "frame", row)["jpeg"]
-        with Image.open(io.BytesIO(jpeg)) as picture:
+        frame = store.nearest(self.home, remembered["video"], "frame", remembered["time_s"])
+        with Image.open(io.BytesIO(frame["jpeg"])) as picture:
             width = min(round(picture.width * height / picture.height), 2 * height)
             return picture.convert("RGB").resize((max(1, width), height))
 

@@ -41,6 +41,14 @@ class Remembering:
     clip_ends_s: np.ndarray
 
 
+def rows_within(videos: np.ndarray) -> np.ndarray:
+    """The row of each frame or clip within its own video, int [n], by their videos [n], one block
+    for each.
+    """
+    starts = np.flatnonzero(np.r_[True, videos[1:] != videos[:-1]])
+    return np.arange(len(videos)) - np.repeat(starts, np.diff(np.r_[starts, len(videos)]))
+
+
 def load_remembering(
     home: Home, manifest_sha: str, image_encoder: str, word_autoencoder: str
 ) -> Remembering:

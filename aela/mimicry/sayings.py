@@ -106,8 +106,7 @@ class Words:
         """[coefficients, frames] of a clip, without its mean."""
         if clip not in self.heard:
             video, start_s = clip
-            starts = store.read_clips(self.home, video, ["start_s"])["start_s"].to_numpy()
-            row = store.read_row(self.home, video, "clip", int(np.abs(starts - start_s).argmin()))
+            row = store.nearest(self.home, video, "clip", start_s)
             start = round(row["word_start_s"] * SAMPLE_RATE_HZ)
             length = round((row["end_s"] - row["start_s"]) * SAMPLE_RATE_HZ)
             cepstra = librosa.feature.mfcc(
