@@ -1,17 +1,21 @@
 """`aela live`: a live page, what it shows is remembered and learned from, and the system speaks."""
 
 import ctypes
+import gc
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
+from aela.capture import SAMPLE_RATE_HZ
 from aela.capture.feed import Feed
 from aela.capture.live import LiveSettings
+from aela.evaluation import pictures
 from aela.live.door import LOOPBACK, Door
 from aela.live.eyes import Eyes
 from aela.live.follower import Follower
@@ -42,6 +46,7 @@ def run(console: Console, runner: Runner, door: Door, source: str | None, learni
     live = Live(runner, door, source, learning, recording.teller(console))
     stopping = threading.Event()
     recording.stopped_by_signals(stopping.set)
+    load_ahead()
     _introduce(console, door)
     live.start()
     try:
@@ -160,8 +165,21 @@ class Live:
         self.session.notice(sentence)
 
 
+def load_ahead() -> None:
+    """Load now what writing the first minute needs: in between, it would hold up looks and words.
+
+    What is loaded by then stays, and is not gone through again in search of what can be freed.
+    """
+    pictures.spectrograms([np.zeros(SAMPLE_RATE_HZ, np.float32)], [""])
+    gc.collect()
+    gc.freeze()
+
+
 def give_back_memory() -> None:
-    """Give memory that was freed back to the machine: glibc keeps it, in pieces for each thread."""
+    """Give what nobody holds any more back to the machine: glibc keeps it, in pieces for each
+    thread.
+    """
+    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
