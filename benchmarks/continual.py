@@ -47,7 +47,7 @@ from upath import UPath
 
 from aela.evaluation import score as scores
 from aela.evaluation.labels import Labels
-from aela.learning import checkpoints, embeddings
+from aela.learning import checkpoints, embeddings, rounds
 from aela.learning.checkpoints import MODELS, Checkpoint
 from aela.memory import bounded
 from aela.memory import manifest as manifests
@@ -163,7 +163,10 @@ class Life:
             checkpoint = train(home, model, seen, settings, seed=self.seed, parent=parent)
             checkpoints.set_current(home, checkpoint)
             self.parents[model], shas[model] = checkpoint, checkpoint.sha
-            of = {"parent": checkpoint.card.parent, "most": refreshed}
+            # Without turning, they are taken over all the same: that is what is left out.
+            parent = rounds.takes_over_from(checkpoint)
+            taken = parent if settings.image_encoder.aligned else checkpoint.card.parent
+            of = {"parent": taken, "most": refreshed}
             if model == "image_encoder":
                 encoder = load_image_encoder(home, checkpoint.sha)
                 embeddings.refresh(home, checkpoint.sha, manifest, "frame", encoder.embed, **of)

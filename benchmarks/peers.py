@@ -24,7 +24,9 @@ from torch.utils.data import DataLoader, Dataset
 from aela.memory import manifest as manifests
 from aela.memory.manifest import Manifest
 from aela.storage import Home
+from aela.vision import whitening
 from aela.vision.pictures import decode, squeezed
+from aela.vision.settings import EMBEDDING
 
 try:
     from lightly.loss import SwaVLoss
@@ -39,6 +41,7 @@ except ModuleNotFoundError as missing:
 
 SIDE_PX = 64
 SMALL_CROP_PX = 32
+FEATURES = 512  # of ResNet18
 BATCH = 128
 LEARNING_RATE = 1e-3
 FRAMES_AT_ONCE = 64
@@ -141,8 +144,8 @@ def train_lightly_swav(home: Home, manifest: Manifest, *, minutes: float, seed: 
             included. Other programs on the machine do not change what is learned in them.
 
     Returns:
-        a function from frames with the column `jpeg` to unit vectors, float32 [n, 512]: the
-        backbone's features of the whole frame.
+        a function from frames with the column `jpeg` to unit vectors, float32 [n, 128]: the
+        backbone's features of the whole frame, whitened on memory as AELA's are.
 
     Raises:
         ValueError: there are too few frames for a batch.
@@ -161,13 +164,18 @@ def train_lightly_swav(home: Home, manifest: Manifest, *, minutes: float, seed: 
     mean, std = (torch.tensor(IMAGENET_NORMALIZE[name])[:, None, None] for name in ("mean", "std"))
 
     @torch.no_grad()
+    def described(jpegs: list[bytes]) -> torch.Tensor:
+        parts = [torch.zeros(0, FEATURES)]
+        for start in range(0, len(jpegs), FRAMES_AT_ONCE):
+            some = jpegs[start : start + FRAMES_AT_ONCE]
+            pictures = torch.stack([squeezed(decode(jpeg), SIDE_PX) for jpeg in some])
+            parts.append(backbone((pictures - mean) / std).flatten(start_dim=1))
+        return F.normalize(torch.cat(parts), dim=1)
+
+    white = whitening.fit(described(jpegs_of(home, manifest)), EMBEDDING)
+
     def embed(frames: pa.Table) -> np.ndarray:
-        parts = [np.zeros((0, 512), np.float32)]
-        for start in range(0, len(frames), FRAMES_AT_ONCE):
-            jpegs = frames["jpeg"].slice(start, FRAMES_AT_ONCE).to_pylist()
-            pictures = torch.stack([squeezed(decode(jpeg), SIDE_PX) for jpeg in jpegs])
-            features = backbone((pictures - mean) / std).flatten(start_dim=1)
-            parts.append(F.normalize(features, dim=1).numpy())
-        return np.concatenate(parts)
+        features = described(frames["jpeg"].to_pylist())
+        return F.normalize((features - white.mean) @ white.matrix, dim=1).numpy()
 
     return embed

@@ -26,6 +26,7 @@ import argparse
 import statistics
 import tempfile
 import time
+import uuid
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -213,25 +214,30 @@ def _sight(
     cpu_s: float,
 ) -> Sight:
     """The image side of a row beside the preset, whose own is `eyes`."""
-    unique = sha256(f"{name} {seed}".encode())
     if name in ("single-looks", "no-consensus"):
         return eyes
     if name == "no-ground":
-        return Sight(unique, eyes.embed, _no_ground)
+        return Sight(_name(name, eyes.name), eyes.embed, _no_ground)
     if name == "pixels":
-        return Sight(unique, vision.raw_pixels, _no_ground)
+        return Sight(_name(name), vision.raw_pixels, _no_ground)
     if name == "untrained":
         start = save_untrained(home, manifest, UNTRAINED, seed=seed)
-        return Sight(unique, load_image_encoder(home, start.sha).embed, _no_ground)
+        embed = load_image_encoder(home, start.sha).embed
+        return Sight(_name(name, start.sha), embed, _no_ground)
     if name == "untrained-gaze":
         return _seeing(home, save_untrained(home, manifest, settings.image_encoder, seed=seed))
     if name == "lightly":
         from peers import train_lightly_swav
 
         embed = train_lightly_swav(home, manifest, minutes=cpu_s / 60, seed=seed)
-        return Sight(unique, embed, _no_ground)
+        return Sight(_name(name, str(uuid.uuid4())), embed, _no_ground)
     changed = replace(vision.TRAINED[name], budget=settings.image_encoder.budget)
     return learn_to_see(home, manifest, replace(settings, image_encoder=changed), seed)[0]
+
+
+def _name(*parts: str) -> str:
+    """What an image side is called in a home: never the same for two that see differently."""
+    return sha256(" ".join(parts).encode())
 
 
 def _without(settings: Preset, name: str) -> Preset:

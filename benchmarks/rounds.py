@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from aela.association.pairs import make_pairs
-from aela.learning import checkpoints, embeddings
+from aela.learning import checkpoints, embeddings, rounds
 from aela.learning.checkpoints import MODELS, Checkpoint
 from aela.learning.embeddings import REFRESHED, Sense
 from aela.memory import manifest as manifests
@@ -82,7 +82,7 @@ def _embed(home: Home, made: Checkpoint, manifest: Manifest, sense: Sense) -> No
     else:
         encoder = load_image_encoder(home, made.sha)
         embed = encoder.embed if sense == "frame" else encoder.embed_ground
-    parent = made.card.parent
+    parent = rounds.takes_over_from(made)
     embeddings.refresh(home, made.sha, manifest, sense, embed, parent=parent, most=REFRESHED)
 
 

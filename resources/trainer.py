@@ -116,9 +116,10 @@ def _train(pipes: PipesContext) -> None:
 def _parent(home: Home, model: str, settings: object) -> Checkpoint | None:
     """The checkpoint that speaks now, if it was built with the same settings.
 
-    Its budget aside, and whether it was `centred`, which each training decides for itself. Not
-    simply the last one: that may have failed its checks. And none that learned from what was
-    forgotten since.
+    Whether it was `centred` aside, which each training decides for itself, and its budget if that
+    was no smaller: who asks for a longer training than the last gets all of it. Not simply the last
+    checkpoint: that may have failed its checks. And none that learned from what was forgotten
+    since.
     """
     generation = generations.current(home)
     if generation is None or model not in checkpoints.MODELS:
@@ -127,6 +128,8 @@ def _parent(home: Home, model: str, settings: object) -> Checkpoint | None:
     if marked(home, model, parent.sha, parent.card.manifest):
         return None
     wanted = checkpoints.settings_dict(settings)
+    if parent.card.settings["budget"]["steps"] < wanted["budget"]["steps"]:
+        return None
     own = {name: wanted[name] for name in ("budget", "centred") if name in wanted}
     return parent if {**parent.card.settings, **own} == wanted else None
 

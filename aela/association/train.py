@@ -116,22 +116,20 @@ def train_associator(
 
     Args:
         pairs: hash of the pairs table that `make_pairs` wrote.
-        parent: start from its weights when the sizes agree, and replay what it knows; else from
-            scratch.
+        parent: start from its weights if it joins what `image_encoder` and `word_autoencoder`
+            went on from, and replay what it knows; else, as all means something else, from scratch.
 
     Raises:
         EmptyMemory: there are no moments to learn from.
     """
     senses = image_encoder.sha, word_autoencoder.sha
+    if parent and not all(_goes_on(one, parent) for one in (image_encoder, word_autoencoder)):
+        parent = None
     torch.manual_seed(seed)
     moments = load_moments(home, manifest, *senses, pairs, settings, seed, parent)
     model = untrained(moments, settings)
     if parent:
-        weights = checkpoints.weights(home, "associator", parent.sha)
-        if _shapes(weights) == _shapes(model.state_dict()):
-            model.load_state_dict(weights)
-        else:
-            parent, moments = None, load_moments(home, manifest, *senses, pairs, settings, seed)
+        model.load_state_dict(checkpoints.weights(home, "associator", parent.sha))
     card = Card(
         model="associator",
         settings=checkpoints.settings_dict(settings),
@@ -153,8 +151,9 @@ def train_associator(
     return checkpoint
 
 
-def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
+def _goes_on(sense: Checkpoint, parent: Checkpoint) -> bool:
+    """Whether what a sense says still means what it meant to an associator."""
+    return parent.card.inputs[sense.card.model] in (sense.sha, rounds.takes_over_from(sense))
 
 
 def untrained(moments: Moments, settings: AssociatorSettings) -> Associator:

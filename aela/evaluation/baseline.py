@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from aela.association.pairs import make_pairs
+from aela.association.settings import AssociatorSettings
 from aela.association.train import train_associator
 from aela.learning import checkpoints, embeddings
 from aela.memory import manifest as manifests
@@ -31,10 +32,10 @@ def untrained_generation(
     embeddings.refresh(home, untrained.sha, manifest, "frame", encoder.embed)
     embeddings.refresh(home, untrained.sha, manifest, "ground", encoder.embed_ground)
     words = checkpoints.read(home, "word_autoencoder", learned.word_autoencoder)
-    pairs = make_pairs(home, manifest, untrained, words, preset.associator.window_s)
-    associator = train_associator(
-        home, manifest, untrained, words, pairs, preset.associator, seed=seed
-    )
+    card = checkpoints.read(home, "associator", learned.associator).card
+    joining = checkpoints.settings_from(AssociatorSettings, card)
+    pairs = make_pairs(home, manifest, untrained, words, joining.window_s)
+    associator = train_associator(home, manifest, untrained, words, pairs, joining, seed=seed)
     generation = replace(
         learned,
         image_encoder=untrained.sha,

@@ -18,7 +18,7 @@ from aela.association.train import Moments, fit, load_moments, untrained
 from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.mimicry.recall import Mimic
-from aela.speech.likeness import likeness
+from aela.speech.likeness import MOST_COMPARED, likeness
 from aela.speech.words import remembered_words
 from aela.storage import Home
 
@@ -52,7 +52,9 @@ class LeavingOut:
         settings: of the associator.
         seed: of all trainings, which are thus the same but for what is left out.
 
-    Raises ChangedMemory if memory no longer holds what the generation learned from.
+    Raises:
+        ChangedMemory: memory no longer holds what the generation learned from.
+        ValueError: it learned from more clips than can be compared by ear.
     """
 
     def __init__(self, home: Home, mimic: Mimic, settings: AssociatorSettings, seed: int) -> None:
@@ -69,6 +71,11 @@ class LeavingOut:
             seed,
         )
         words = remembered_words(home, manifest)
+        if len(words) > MOST_COMPARED:
+            raise ValueError(
+                f"It learned from {len(words)} clips, of which {MOST_COMPARED} can be compared by "
+                "ear; measure one that learned from less."
+            )
         self.same = likeness(words, np.random.default_rng(seed)) >= SAME_WORD
         """bool [clips, clips], True where two remembered clips sound like one word."""
         self._trained = cache(self._train)

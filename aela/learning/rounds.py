@@ -12,7 +12,7 @@ from aela.memory import manifest as manifests
 from aela.memory.manifest import Entry
 from aela.storage import Home
 
-LEAST_KEPT = 0.7  # mean cosine of old frames' embeddings and the parent's; rounds have 0.84 to 0.98
+LEAST_KEPT = 0.7  # mean cosine of old embeddings and the parent's; rounds have 0.84 to 0.98
 NEW_SHARE = 0.5  # of a batch of words or moments, at least; the rest is old
 
 
@@ -24,8 +24,8 @@ def known_to(home: Home, parent: Checkpoint | None) -> frozenset[Entry]:
 def takes_over_from(checkpoint: Checkpoint) -> str | None:
     """The parent whose embeddings may stand in for a checkpoint's own.
 
-    None without one, and where old frames lie elsewhere by now, as the card's `kept` tells: then
-    what the parent says of them means nothing to those who learn from the checkpoint.
+    None without one, and where old frames or clips lie elsewhere by now, as the card's `kept`
+    tells: then what the parent says of them means nothing to those who learn from the checkpoint.
     """
     near = checkpoint.card.metrics.get("kept", 1.0) >= LEAST_KEPT
     return checkpoint.card.parent if near else None

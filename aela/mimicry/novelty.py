@@ -88,8 +88,8 @@ def threshold(
     remembered is not known.
     """
     known = met_anew(memory, ground, times_s, videos, settings)
-    if not len(known):
-        return 1.0  # Too little memory to know what is new: nothing is.
+    if not len(known):  # Too little memory to know which things are new: none is.
+        return HALFWAY if len(ground) else 1.0
     bare = ground_met_anew(memory, videos, ground, ground_videos, settings.neighbours)
     return min(HALFWAY, float(np.quantile(known, settings.quantile)), _parting(known, bare))
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from aela.learning import checkpoints, embeddings
 from aela.learning.bookmark import Bookmark, Part
@@ -134,7 +135,7 @@ def likeness_error(codes: Tensor, picked: Tensor, alike: Tensor) -> Tensor:
     Returns:
         Mean squared error, in which alike pairs, being few, count ALIKE_WEIGHT times more.
     """
-    directions = nn.functional.normalize(codes, dim=1)
+    directions = F.normalize(codes, dim=1)
     wanted = alike[picked][:, picked]
     errors = (directions @ directions.T - wanted).square() * (1 + ALIKE_WEIGHT * wanted)
     counts = (picked[:, None] != picked) & (wanted != UNKNOWN)
@@ -284,6 +285,19 @@ class Training:
             f"{name}_length_error": off.median().item(),
         }
 
+    @torch.no_grad()
+    def kept(self) -> dict[str, float]:
+        """How near the codes of old words lie to where they lay, both without their mean: `kept`, a
+        mean cosine; nothing where nothing is old.
+        """
+        old = self.before.any(dim=1).nonzero()[:, 0][:MOST_MEASURED]
+        if not len(old):
+            return {}
+        truth = self._batch(old, np.zeros(len(old), int))
+        now, before = self.network.encode(truth, self.steps[old]), self.before[old]
+        near = F.cosine_similarity(now - now.mean(dim=0), before - before.mean(dim=0))
+        return {"kept": near.mean().item()}
+
 
 def train_word_autoencoder(
     home: Home,
@@ -324,6 +338,7 @@ def train_word_autoencoder(
     history = run(MODEL, training.step, budget, settings.batch, report, bookmark)
     some = rng.permutation(len(learned.words))[:MOST_MEASURED]
     metrics = {**history.metrics(), **training.trial.figures, **training.measure(some, "seen")}
+    metrics |= training.kept()
     card = replace(card, metrics=metrics, curve=history.points())
     checkpoint = checkpoints.save(home, card, training.network.state_dict())
     bookmark.delete()

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch import nn
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from aela.learning import checkpoints, embeddings, loop, rounds
@@ -19,6 +20,7 @@ from aela.memory import store
 from aela.memory.cache import Cache, Rows, Wanted
 from aela.memory.manifest import EmptyMemory, Entry, Manifest
 from aela.storage import Home
+from aela.vision import whitening
 from aela.vision.encoder import FRAMES_AT_ONCE, ImageEncoder, middle, untrained_image_encoder
 from aela.vision.network import Network
 from aela.vision.pictures import VIEWS, kept_px, looked_at, made_of
@@ -33,8 +35,7 @@ OTHER_FRAME = 0.5  # share of the second views that are drawn from around the fr
 WARM_UP = 0.05  # share of the training in which the learning rate rises
 COLLAPSED = 0.99  # share of the greatest entropy of an assignment to prototypes
 COLLAPSED_BY = 0.2  # of the training
-WHITENING_FLOOR = 2.0  # times the mean eigenvalue: much smaller ones count as noise, ...
-FLOOR_IN_ROUNDS = 0.5  # ... fewer where the newest video weighs much: old things need small ones
+FLOOR_IN_ROUNDS = 0.5  # of whitening: where the newest video weighs much, old things need the small
 
 
 def train_image_encoder(
@@ -109,10 +110,12 @@ def save_untrained(
 ) -> Checkpoint:
     """Save the encoder that training would start from: the baseline that it has to beat.
 
-    Like a trained one it is whitened on memory, so that learned weights are all it lacks.
+    Like a trained one it has the statistics of memory, for batch normalisation and for whitening,
+    so that learned weights are all it lacks.
     """
-    encoder = untrained_image_encoder(settings, seed)
-    metrics = _fit_whitening(encoder, _load(home, manifest, settings, seed), "cpu")
+    encoder, frames = untrained_image_encoder(settings, seed), _load(home, manifest, settings, seed)
+    _fit_normalisation(encoder.network, frames.pictures, settings)
+    metrics = _fit_whitening(encoder, frames, "cpu")
     card = Card(
         model=MODEL,
         settings=checkpoints.settings_dict(settings),
@@ -432,31 +435,40 @@ def _prototypes_used(
 
 
 @torch.no_grad()
+def _fit_normalisation(
+    network: Network, pictures: np.ndarray | Rows, settings: ImageEncoderSettings
+) -> None:
+    """Fit the means and variances of batch normalisation to memory, as training does in passing."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum = None  # the mean over all batches
+    network.train()
+    for part in _parts(pictures):
+        if len(part) > 1:  # one picture has no spread
+            network(middle(part.float() / 255, 1.0, settings.input_px))
+    network.eval()
+
+
+@torch.no_grad()
 def _fit_whitening(encoder: ImageEncoder, frames: Frames, device: str) -> dict[str, float]:
-    """Fit the embedding to memory: main directions of the features, each scaled to equal spread.
+    """Whiten the embedding on memory.
 
     Then it is turned so that old frames lie as near as can be to where they lay before, which
     changes no distance between embeddings (orthogonal Procrustes: Schönemann 1966). What the head
     says is taken as it is.
 
-    Returns the `effective_rank` of the features, the exponential of the entropy of the covariance's
-    eigenvalues (Roy and Vetterli 2007): 1 after a collapse; and how near old frames lie to where
-    they lay, `kept`, a mean cosine.
+    Returns the `effective_rank` of the features, and how near old frames lie to where they lay,
+    `kept`, a mean cosine.
     """
     parts = _parts(frames.pictures)
     features = torch.cat([encoder.features(part.to(device)) for part in parts]).cpu()
-    mean = features.mean(dim=0)
-    covariance = (features - mean).T @ (features - mean) / len(features)
-    values, vectors = torch.linalg.eigh(covariance)  # in rising order
-    values = values.clamp(min=0)
-    shares = values / values.sum().clamp(min=1e-12)
-    floor = FLOOR_IN_ROUNDS if frames.old.any() else WHITENING_FLOOR
-    scale = (values + floor * values.mean()).clamp(min=1e-12).rsqrt()
-    metrics = {"effective_rank": float(torch.xlogy(shares, shares).sum().neg().exp())}
     settings, old, before = encoder.settings, frames.old, frames.before[frames.old]
+    floor = FLOOR_IN_ROUNDS if old.any() else whitening.FLOOR
+    fitted = whitening.fit(features, settings.embedding, floor)
+    metrics = {"effective_rank": fitted.effective_rank}
     if settings.described_by != "head":
-        encoder.mean.copy_(mean)
-        encoder.whitening.copy_((vectors * scale)[:, -settings.embedding :])
+        encoder.mean.copy_(fitted.mean)
+        encoder.whitening.copy_(fitted.matrix)
         if settings.aligned and old.any():
             now = encoder.embedding(features[old].to(device)).cpu()
             left, _, right = torch.linalg.svd(now.T @ before)

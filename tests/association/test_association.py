@@ -129,6 +129,17 @@ def test_it_goes_on_from_a_parent(taught):
     assert child.card.metrics["first_loss"] < 0.5 * parent.card.metrics["first_loss"]
 
 
+@pytest.mark.parametrize("sense", ["image_encoder", "word_autoencoder"])
+def test_it_begins_anew_when_a_sense_did(taught, sense: str):
+    home, manifest, sight, hearing = taught
+    pairs = make_pairs(home, manifest, sight, hearing, SETTINGS.window_s)
+    first = train_associator(home, manifest, sight, hearing, pairs, SETTINGS, seed=0)
+    inputs = {**first.card.inputs, sense: "0" * 64}  # what it joined, nobody went on from
+    parent = checkpoints.save(home, replace(first.card, inputs=inputs), {})
+    child = train_associator(home, manifest, sight, hearing, pairs, SETTINGS, seed=0, parent=parent)
+    assert (child.card.parent, child.card.curve) == (None, first.card.curve)
+
+
 def test_of_many_new_moments_some_are_drawn_from_all_of_memory(taught):
     home, manifest, sight, hearing = taught
     pairs = make_pairs(home, manifest, sight, hearing, SETTINGS.window_s)

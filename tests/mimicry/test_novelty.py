@@ -2,7 +2,14 @@ import numpy as np
 
 from aela.learning import embeddings
 from aela.memory import manifest as manifests
-from aela.mimicry.novelty import memory_threshold, met_anew, nearest, novelty, threshold
+from aela.mimicry.novelty import (
+    HALFWAY,
+    memory_threshold,
+    met_anew,
+    nearest,
+    novelty,
+    threshold,
+)
 from aela.mimicry.recall import load_remembering
 from aela.mimicry.settings import MimicrySettings
 from aela.storage import Home
@@ -55,6 +62,8 @@ def test_with_too_little_memory_nothing_is_new():
     nothing = np.zeros(0)
     times, videos = np.arange(3.0), np.zeros(3)
     assert threshold(memory, memory[:0], times, videos, nothing, MimicrySettings()) == 1.0
+    ground, beside = _unit(np.eye(8)[4:6]), np.zeros(2)  # bare ground still is, by its nearness
+    assert threshold(memory, ground, times, videos, beside, MimicrySettings()) == HALFWAY
 
 
 def test_the_bare_room_stays_unknown_where_many_remembered_frames_show_only_that():

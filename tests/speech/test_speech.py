@@ -1,12 +1,14 @@
 from dataclasses import asdict, replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from scipy.signal import lfilter
 from upath import UPath
 
 from aela.capture import SAMPLE_RATE_HZ, Clip
+from aela.learning import embeddings
 from aela.learning.checkpoints import Checkpoint, UnknownCheckpoint
 from aela.learning.loop import Budget, Progress
 from aela.memory import manifest, store
@@ -274,6 +276,26 @@ def test_training_goes_on_from_a_parent(
     assert more.card.parent == word.sha
     start = reports[0].losses["reconstruction"]
     assert start < 0.7 * word.card.metrics["first_reconstruction"]
+
+
+def test_in_a_round_old_words_stay_where_they_lay_and_the_card_tells(
+    home: Home, memory: Manifest, mel: Checkpoint, word: Checkpoint
+):
+    embeddings.refresh(home, word.sha, memory, "clip", load_speech(home, word.sha).embed)
+    clips = pa.concat_tables([store.read_clips(home, entry.video) for entry in memory.entries])
+    before, kept = _about_nought(load_speech(home, word.sha).embed(clips)), {}
+    for weight in (0.0, 10.0):
+        settings = replace(WORD, budget=Budget(40), kept=weight)
+        child = train_word_autoencoder(home, memory, mel, settings, seed=5, parent=word)
+        now = _about_nought(load_speech(home, child.sha).embed(clips))
+        kept[weight] = child.card.metrics["kept"]
+        assert kept[weight] == pytest.approx((now * before).sum(axis=1).mean(), abs=1e-3)
+    assert kept[0.0] < kept[10.0] - 0.005
+    assert "kept" not in word.card.metrics
+
+
+def _about_nought(codes: np.ndarray) -> np.ndarray:
+    return embeddings.unit(codes - codes.mean(axis=0))
 
 
 def test_of_what_is_old_only_the_words_that_are_drawn_are_listened_to(

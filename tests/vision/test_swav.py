@@ -14,17 +14,21 @@ PARAMETERS = {"temperature": 0.1, "epsilon": 0.05, "iterations": 50}
 def test_sinkhorn_uses_all_prototypes_equally_even_with_the_articles_small_epsilon() -> None:
     torch.manual_seed(0)
     similar = torch.rand(64, 8) * 0.1 + torch.tensor([0.9] + [0.0] * 7)  # all prefer the first
-    assignments, deviation = sinkhorn(similar, epsilon=5e-3, iterations=2000)
+    assignments, deviation = sinkhorn(similar, epsilon=5e-3, iterations=30)
     assert torch.isfinite(assignments).all()
     assert assignments.sum(dim=1) == pytest.approx(torch.ones(64), abs=1e-4)
     assert assignments.sum(dim=0) == pytest.approx(torch.full((8,), 8.0), rel=0.05)
     assert deviation < 0.05
 
 
-def test_sinkhorn_says_when_it_has_not_converged() -> None:
+def test_the_articles_epsilon_needs_logarithms_and_more_than_three_iterations() -> None:
+    """And it says when there were too few."""
     torch.manual_seed(0)
-    similar = torch.rand(64, 8) * 0.1 + torch.tensor([0.9] + [0.0] * 7)
-    assert sinkhorn(similar, epsilon=5e-3, iterations=1)[1] > 0.2
+    frames, prototypes = (F.normalize(torch.randn(n, 64), dim=1) for n in (128, 100))
+    similar = frames @ prototypes.T
+    assert (frames @ frames.T / 5e-3).exp().isinf().any()
+    assert sinkhorn(similar, epsilon=5e-3, iterations=3)[1] > 0.5
+    assert sinkhorn(similar, epsilon=0.05, iterations=3)[1] < 0.1
 
 
 def test_the_loss_is_small_when_the_views_agree_and_chance_when_all_is_one() -> None:

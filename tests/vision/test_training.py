@@ -11,7 +11,7 @@ from PIL import Image
 from upath import UPath
 
 from aela.capture import Frame
-from aela.learning import checkpoints
+from aela.learning import checkpoints, embeddings
 from aela.learning.checkpoints import Card
 from aela.learning.loop import Budget, Progress
 from aela.memory import manifest as manifests
@@ -151,6 +151,23 @@ def test_training_goes_on_from_a_parent(home: Home) -> None:
     other = dataclasses.replace(SMALL, described_by="last stage")
     with pytest.raises(ValueError, match=r"has another network .* without a parent\.$"):
         train_image_encoder(home, manifest, other, seed=0, parent=parent)
+
+
+def test_in_a_round_old_frames_stay_where_they_lay(home: Home) -> None:
+    manifest = memory(home)
+    parent = train_image_encoder(home, manifest, SMALL, seed=0)
+    embed = load_image_encoder(home, parent.sha).embed
+    embeddings.refresh(home, parent.sha, manifest, "frame", embed)
+    old = [store.read_frames(home, entry.video) for entry in manifest.entries]
+    remember(home, "red", 4, seed=7)
+    now, near = manifests.take(home), {}
+    for aligned in (True, False):
+        settings = dataclasses.replace(SMALL, aligned=aligned)
+        child = train_image_encoder(home, now, settings, seed=1, parent=parent)
+        again = load_image_encoder(home, child.sha).embed
+        near[aligned] = np.mean([(again(rows) * embed(rows)).sum(axis=1).mean() for rows in old])
+        assert child.card.metrics["kept"] == pytest.approx(near[aligned], abs=0.05)
+    assert near[True] > 0.8 > near[False] + 0.2
 
 
 def test_what_is_alike_on_average_is_told_apart_by_how_its_parts_differ() -> None:
