@@ -28,8 +28,9 @@ IN_VAIN = [*ENDED, DagsterRunStatus.SUCCESS]
 class Tries:
     """How often the same work has failed; when (seconds since 1970) and in which run it last did.
 
-    Runs that were killed with everything around them are not among them
-    (`aela_dagster.abandoned`).
+    Runs that were killed or stopped with everything around them are not among them
+    (`aela_dagster.abandoned`). A run's key names the last one, not how many there were: runs can be
+    deleted, and no key may come twice.
     """
 
     number: int = 0
@@ -45,7 +46,7 @@ class Tries:
 
     def and_in(self, record: RunRecord) -> "Tries":
         ended_s = record.end_time or record.update_timestamp.timestamp()
-        if ended_s < self.last_s:
+        if ended_s <= self.last_s:  # Records come newest first.
             return Tries(self.number + 1, self.last_s, self.run_id)
         return Tries(self.number + 1, ended_s, record.dagster_run.run_id)
 

@@ -20,7 +20,7 @@ from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from upath import UPath
 
-from aela.memory import catalogue, videos
+from aela.memory import catalogue, store, videos
 from aela.memory import manifest as manifests
 from aela.memory.forget import all_forgotten
 from aela.memory.videos import ROLES, NotReadYet, PatientHash, Role
@@ -119,7 +119,7 @@ def _ingest(home: Home, video: ToIngest) -> dg.RunRequest:
     """One run; what is only watched is watched in the same, once there is a generation."""
     at_once = video.roles == ("watch",) and generations.current(home) is not None
     return dg.RunRequest(
-        run_key=f"{video.video}:{video.added}:{video.tries.number}",
+        run_key=f"{video.video}:{video.added}:{video.tries.run_id}",
         job_name=ingest_and_watch.name if at_once else ingest.name,
         partition_key=video.video,
         tags={ADDED_TAG: video.added, PARTITION_NAME_TAG: video.video},
@@ -300,7 +300,7 @@ def learning(
                 **{common.checkpoint_tag(of): sha for of, sha in training.inputs.items()},
                 WHY_TAG: training.why,
             }
-            run_key = f"{training.key}:{standing.tries.number}"
+            run_key = f"{training.key}:{standing.tries.run_id}"
             requests.append(
                 dg.RunRequest(job_name=TRAINING[model].name, run_key=run_key, tags=tags)
             )
@@ -332,8 +332,7 @@ def watching(
     # One that kills the run takes the others with it: after that, each is watched alone.
     fresh = [video for video, tries in found.now.items() if not tries.number]
     batch = fresh[:MOST_REQUESTS] or list(found.now)[:1]
-    # A run may end without any predictions, where another generation spoke meanwhile. The key names
-    # the last run and no number of runs: forgetting a video deletes some, no key may come twice.
+    # A run may end without any predictions, where another generation spoke meanwhile.
     ended = RunsFilter(tags={GENERATION_TAG: generation.sha}, statuses=FINISHED_STATUSES)
     last = [run.run_id for run in instance.get_runs(ended, limit=1)]
     request = dg.RunRequest(
@@ -380,7 +379,8 @@ def reporting(
         return dg.SkipReason(
             f"It waits for predictions of {len(watched.now) + watched.later} videos."
         )
-    shown = [generation.sha, done, sorted(all_forgotten(home))]
+    contents = {video: store.content(home, video) for video in done}
+    shown = [generation.sha, contents, sorted(all_forgotten(home))]
     tags = {PREDICTED_TAG: sha256(canonical_json(shown))}
     tries = records.tries(instance, tags, records.IN_VAIN)
     if records.set_aside(instance, tries):
@@ -388,7 +388,7 @@ def reporting(
         return dg.SkipReason(f"The report failed {MOST_TRIES} times, last: {why}")
     if rest_s := tries.rest_s(now_s):
         return dg.SkipReason(f"The report failed and is tried again in {rest_s:.0f} s.")
-    return dg.RunRequest(run_key=f"{tags[PREDICTED_TAG]}:{tries.number}", tags=tags)
+    return dg.RunRequest(run_key=f"{tags[PREDICTED_TAG]}:{tries.run_id}", tags=tags)
 
 
 SENSORS = [inbox, learning, watching, reporting]

@@ -5,6 +5,8 @@ assets, whose runs hold one partition, or a range of neighbours: it tells Dagste
 the assets do, and a video that cannot be watched does not stop the others.
 """
 
+import json
+
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from pydantic import Field
@@ -15,6 +17,7 @@ from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
 from aela.mimicry.predict import predicted, spoken_over
 from aela.storage import Home
+from aela_dagster.records import VIDEOS_TAG
 from assets import common
 from assets.predictions import Made, links_of, load_mimic, predict_video, speak_over_video
 from resources.compute import Compute
@@ -42,6 +45,8 @@ def look(
 ) -> None:
     home, generation = memory.home, checkpoints.generation()
     wanted = config.videos or unwatched(home, generation)
+    if VIDEOS_TAG not in context.run.tags:  # So that none of them is forgotten meanwhile.
+        context.instance.add_run_tags(context.run_id, {VIDEOS_TAG: json.dumps(wanted)})
     with common.plain_failures():
         mimic = load_mimic(home, generation, compute)
     links = links_of(context.instance, generation)

@@ -31,7 +31,8 @@ def run_of(instance: dg.DagsterInstance, asset: str, version: str) -> str | None
         found = instance.fetch_materializations(dg.AssetKey(asset), LOOKED_UP, cursor)
         for record in found.records:
             made = record.asset_materialization
-            if made and (made.tags or {}).get(VERSION_TAG) == version:
+            same = made and (made.tags or {}).get(VERSION_TAG) == version
+            if same and record.run_id:  # None made it where it was only told that it speaks again.
                 return record.run_id
         if not found.has_more:
             break

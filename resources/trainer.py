@@ -96,7 +96,7 @@ def _train(pipes: PipesContext) -> None:
     home, model = Home.at(extras["home"]), extras["model"]
     settings = preset(extras["preset"], extras["effort"])
     manifest = manifests.read(home, extras["manifest"])
-    parent = _parent(home, model, getattr(settings, model)) if extras["resume"] else None
+    parent = parent_of(home, model, getattr(settings, model)) if extras["resume"] else None
     with _bar(model, shown=extras["bars"]) as draw:
         checkpoint = train(
             home,
@@ -113,7 +113,7 @@ def _train(pipes: PipesContext) -> None:
     pipes.report_custom_message({TRAINED: checkpoint.sha})
 
 
-def _parent(home: Home, model: str, settings: object) -> Checkpoint | None:
+def parent_of(home: Home, model: str, settings: object) -> Checkpoint | None:
     """The checkpoint that speaks now, if it was built with the same settings.
 
     Whether it was `centred` aside, which each training decides for itself, and its budget if that

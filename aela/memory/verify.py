@@ -70,8 +70,9 @@ def _files(home: Home) -> list[str]:
 
 def _file(home: Home, name: str) -> Iterator[str]:
     media = home.videos / "files" / name
-    record = home.videos / f"{media.stem}.json"
-    if not record.exists() or videos.find(home, media.stem).file != home.relative(media):
+    keys = {name, media.stem}  # Its key alone, where the name of the video had no usual end.
+    records = [key for key in keys if (home.videos / f"{key}.json").exists()]
+    if all(videos.find(home, key).file != home.relative(media) for key in records):
         yield f"{media} belongs to no video; delete it, or drop it into the inbox."
 
 

@@ -125,10 +125,13 @@ def take_in(
         added = datetime.now(UTC).isoformat()
         file = (before.file if before else None) or home.relative(target)
         result = Video(video, roles, names, file, sha, size, added)
+    media = media_of(home, result)
+    if not move and not media.exists():  # Copying may take long, and the video is not known before.
+        _bring(source, media, move=False)
     if result != before:
         write_json(record, asdict(result))
-    if not media_of(home, result).exists():
-        _bring(source, media_of(home, result), move=move)
+    if move and not media.exists():  # Moving may be cut short, and what it was is known by then.
+        _bring(source, media, move=True)
     elif move:
         source.unlink()
     return result

@@ -11,7 +11,7 @@ from aela.memory import manifest as manifests
 from aela.memory import store
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import UnknownGeneration
-from aela.storage import Home, atomic, read_parquet, remove, write_bytes
+from aela.storage import Home, atomic, read_json, read_parquet, remove, write_bytes, write_json
 
 if TYPE_CHECKING:  # Readers of predictions need no network.
     from aela.mimicry.recall import Mimic, Recollection
@@ -124,7 +124,13 @@ def predicted(home: Home, generation: str) -> list[str]:
 
 def withdraw(home: Home, video: str) -> None:
     """Delete what was said to a video, whose rows are others now, so that whichever generation
-    speaks looks again."""
+    speaks looks again, and its report is written anew."""
+    for table in (home.all_predictions / video).glob("*.parquet"):
+        path = home.metrics(table.stem)
+        if path.exists():
+            metrics = read_json(path)
+            others = [other for other in metrics["predicted"] if other != video]
+            write_json(path, {**metrics, "predicted": others})
     remove(home.all_predictions / video)
 
 

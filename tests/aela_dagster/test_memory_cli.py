@@ -22,8 +22,10 @@ from aela.memory import forget as forgetting
 from aela.memory import store, videos
 from aela.memory.videos import UnknownVideo
 from aela.mimicry import generation as generations
+from aela.mimicry.predict import withdraw
 from aela.storage import Home
 from aela_dagster.cli import app
+from aela_dagster.definitions import defs
 from aela_dagster.runs import prepare_dagster
 from aela_dagster.sensors import learning, reporting
 from assets import common
@@ -254,6 +256,21 @@ def test_a_video_that_is_being_watched_among_others_is_not_forgotten(
     tags = {"aela/videos": json.dumps(["other", life.watched])}
     dagster.add_run(DagsterRun(job_name="watch", tags=tags, status=DagsterRunStatus.STARTED))
     assert "A run is busy" in str(aela("forget", life.watched, "--yes").exception)
+
+
+def test_nor_one_that_is_watched_by_a_run_that_was_started_by_hand(
+    life: Life, dagster: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[str] = []
+
+    def meanwhile(*arguments: Any) -> None:
+        asked.append(str(aela("forget", life.watched, "--yes").exception))
+
+    monkeypatch.setattr("aela_dagster.watch.load_mimic", lambda *_: None)
+    monkeypatch.setattr("aela_dagster.watch.predict_video", meanwhile)
+    withdraw(life.home, life.watched)
+    defs.resolve_job_def("watch").execute_in_process(instance=dagster, raise_on_error=False)
+    assert ["A run is busy" in said for said in asked] == [True]
 
 
 def test_a_trace_shows_that_it_leans_on_something_forgotten(life: Life):

@@ -1,7 +1,9 @@
 """Sensors compare what is there with what was made of it."""
 
 import json
+import os
 import re
+import signal
 import threading
 import time
 from typing import Any
@@ -22,7 +24,7 @@ from aela.memory import store, videos
 from aela.memory.forget import forget
 from aela.mimicry import generation as generations
 from aela.mimicry.generation import Generation
-from aela.mimicry.predict import write
+from aela.mimicry.predict import withdraw, write
 from aela.storage import Home, read_json, write_bytes, write_json
 from aela_dagster import records, ticks
 from aela_dagster.jobs import TRAINING
@@ -305,6 +307,45 @@ def test_a_training_that_always_fails_is_set_aside_until_there_is_something_new(
     assert isinstance(_tick(sight, instance), list)
 
 
+@dg.op
+def stopped() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)  # as a service manager stops all processes of a service
+    time.sleep(10)
+
+
+@dg.job
+def learn_sight() -> None:
+    stopped()
+
+
+def test_to_be_stopped_with_everything_else_is_no_failure(home: Home, instance: dg.DagsterInstance):
+    _remember(home, "cup", "learn")
+    for _ in range(MOST_TRIES + 1):
+        [request] = _tick(sight, instance)
+        tags = {**request.tags, "dagster/run_key": request.run_key or ""}
+        learn_sight.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+        [run] = instance.get_runs(limit=1)
+        assert run.status == FAILURE
+        _tick(inbox, instance)  # the first to look after a start
+        known = instance.get_runs(dg.RunsFilter(tags={"dagster/run_key": request.run_key or ""}))
+        assert not known  # which Dagster would not start again
+    assert isinstance(_tick(sight, instance), list)
+
+
+def test_a_training_is_asked_for_again_though_runs_that_failed_were_deleted(
+    home: Home, instance: dg.DagsterInstance, at_once: None
+):
+    _remember(home, "cup", "learn")
+    keys = []
+    for _ in range(MOST_TRIES):
+        [request] = _tick(sight, instance)
+        keys.append(request.run_key)
+        _run(instance, request, "learn_sight", FAILURE)
+    instance.delete_run(instance.get_runs()[-1].run_id)  # the first
+    [again] = _tick(sight, instance)
+    assert again.run_key not in keys
+
+
 @pytest.mark.parametrize("tags", [{TRAINS_TAG: "image_encoder"}, {TRAINS_TAG: "all"}, {}])
 def test_no_two_trainings_of_one_model_at_once_but_of_two(
     home: Home, instance: dg.DagsterInstance, tags: dict[str, str]
@@ -494,3 +535,23 @@ def test_the_report_waits_until_nothing_is_to_be_learned(home: Home, instance: d
     [_] = _tick(reporting, instance)
     write_json(home.evaluation(generation.sha) / "metrics.json", {"predicted": []})
     assert "up to date" in _tick(reporting, instance)
+
+
+def test_the_report_is_written_anew_when_what_it_shows_was_captured_anew(
+    home: Home, instance: dg.DagsterInstance
+):
+    _remember(home, "cup", "learn")
+    generation, keys = _learn(home), []
+    video = _remember(home, "test", "watch")
+    for _ in range(MOST_TRIES + 1):
+        _watched(home, video, generation)
+        [request] = _tick(reporting, instance)
+        keys.append(request.run_key)
+        _run(instance, request, "evaluate", DagsterRunStatus.SUCCESS)
+        write_json(home.metrics(generation.sha), {"predicted": [video]})
+        assert "up to date" in _tick(reporting, instance)
+        grey = np.full((2, 8, 8, 3), len(keys), np.uint8)
+        anew = [Frame(float(len(keys)), b"j", 8, 8, 1.0, grey)]
+        store.remember(home, videos.find(home, video), anew)
+        withdraw(home, video)
+    assert len(set(keys)) == len(keys)

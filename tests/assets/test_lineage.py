@@ -26,6 +26,7 @@ from aela.storage import Home
 from aela.trainers import train_on
 from aela_dagster.definitions import defs
 from assets import common
+from assets.lineage import VERSION_TAG, back
 
 VIDEOS = 150
 VIEWS = np.zeros((2, 24, 32, 3), np.uint8)
@@ -170,7 +171,11 @@ def test_a_prediction_leads_back_and_a_video_forth(
         anew: [first, second],
         new: [second],
     }
-    assert world.latest("generation")[1]["parent_run"] == run_of(world, "generation", first)
+    made = run_of(world, "generation", first)
+    assert world.latest("generation")[1]["parent_run"] == made
+    speaks_again = dg.AssetMaterialization("generation", tags={VERSION_TAG: first})  # no run's
+    instance.report_runless_asset_event(speaks_again)
+    assert back(instance, {"of": ("generation", first)})["of_run"].value == made
 
     # A generation is published while predictions run: they are of the one that they began with.
     predicting = predict.predict

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from upath import UPath
 
 from aela.memory import manifest as manifests
 from aela.memory import store, videos
@@ -51,6 +52,14 @@ def test_a_sound_home_has_no_problems_also_after_forgetting(life: Life):
     life.remember("cup", "learn")
     life.learn()
     assert problems(life.home) == []
+
+
+def test_a_file_without_a_usual_end_is_as_good_as_others(home: Home, tmp_path: Path):
+    file = UPath(tmp_path / "12.24.2024 (beach)")
+    file.write_bytes(b"waves")
+    video = videos.take_in(home, file, "watch", move=True)
+    assert videos.media_of(home, video).name == video.video
+    assert problems(home) == []
 
 
 def lost_file(life: Life) -> str:

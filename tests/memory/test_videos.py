@@ -81,6 +81,18 @@ def test_a_video_can_have_both_roles_and_keeps_them(home: Home, tmp_path):
         assert [video.video for video in videos.known(home, role)] == [learnt.video]
 
 
+def test_what_is_copied_is_known_only_once_it_is_whole(home: Home, tmp_path, monkeypatch):
+    known: list[int] = []
+
+    def slowly(reader, writer, size: int) -> None:
+        known.append(len(videos.known(home)))
+        writer.write(reader.read())
+
+    monkeypatch.setattr("aela.memory.videos.shutil.copyfileobj", slowly)
+    taken = videos.take_in(home, _file(tmp_path, "cup.mp4"), "learn", move=False)
+    assert (known, videos.known(home)) == ([0], [taken])
+
+
 def test_a_file_that_looks_like_a_record_is_only_a_file(home: Home, tmp_path):
     taken = videos.take_in(home, _file(tmp_path, "labels.json", b"{}"), "learn", move=True)
     assert videos.known(home) == [taken]

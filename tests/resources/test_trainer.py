@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import pytest
 from aela.learning import checkpoints
 from aela.learning.bookmark import SAVE_EVERY
 from aela.memory import manifest as manifests
+from aela.mimicry import generation as generations
+from aela.presets import preset
 from aela.storage import Home
 from aela_dagster.definitions import defs
+from resources.trainer import parent_of
 
 Life = Any  # the home that the fixture `life` makes
 
@@ -91,6 +95,21 @@ def test_a_killed_trainer_is_one_failed_step_and_goes_on_when_tried_again(
     card = checkpoints.required(home, MODEL).card
     assert (card.metrics["steps"], card.curve[0]["step"]) == (STEPS, 1)
     assert list(folder.glob("*")) == []
+
+
+def test_it_goes_on_from_what_speaks_unless_a_longer_training_is_asked_for(life: Life):
+    home: Home = life.home
+    settings = preset("quick", 0.5).image_encoder
+    spoke = checkpoints.required(home, MODEL).card
+    trained = replace(spoke, settings=checkpoints.settings_dict(replace(settings, centred=True)))
+    parent = checkpoints.save(home, trained, {})
+    generation = generations.current(home)
+    assert generation is not None
+    generations.publish(home, replace(generation, image_encoder=parent.sha))
+    assert parent_of(home, MODEL, settings) == parent
+    assert parent_of(home, MODEL, preset("quick", 0.1).image_encoder) == parent
+    assert parent_of(home, MODEL, preset("quick", 1.0).image_encoder) is None
+    assert parent_of(home, MODEL, replace(settings, input_px=32)) is None
 
 
 @pytest.mark.parametrize(
