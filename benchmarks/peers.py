@@ -1,6 +1,6 @@
 """lightly's SwAV, for comparison: its own modules, transform, loss and example settings.
 
-    pip install --no-deps lightly==1.5.22 lightly_utils aenum
+    pip install --no-deps lightly==1.5.22 lightly_utils lightning_utilities aenum
 
 Without its dependencies, because those of its command line and Dagster's exclude each other. The
 settings are those of lightly's example for plain PyTorch (examples/pytorch/swav.py): ResNet18,
@@ -36,7 +36,7 @@ try:
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"This benchmark compares with lightly and {missing.name} is missing; install it with "
-        "pip install --no-deps lightly==1.5.22 lightly_utils aenum."
+        "pip install --no-deps lightly==1.5.22 lightly_utils lightning_utilities aenum."
     ) from None
 
 SIDE_PX = 64

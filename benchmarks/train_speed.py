@@ -1,6 +1,6 @@
 """How fast the image encoder trains, beside lightly's SwAV at equal work.
 
-    pip install --no-deps lightly==1.5.22 lightly_utils aenum
+    pip install --no-deps lightly==1.5.22 lightly_utils lightning_utilities aenum
     python benchmarks/train_speed.py [BENCH_FOLDER] [--rounds 3] [--threads 2]
 
 Equal are the network (ResNet18), the batch, the side of the pictures and the number of views (two,

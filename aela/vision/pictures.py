@@ -48,8 +48,6 @@ def looked_at(frames: pa.Table, settings: ImageEncoderSettings) -> torch.Tensor:
         whatever other frames there are.
     """
     side_px = kept_px(settings)
-    if len(frames) == 1:  # Linear algebra rounds otherwise when there is but one of a batch.
-        return looked_at(pa.concat_tables([frames, frames]), settings)[:1]
     if settings.look == "whole":
         colours = torch.stack([squeezed(picture, side_px) for picture in _decoded(frames, "jpeg")])
         return _bytes(torch.cat([colours, torch.ones_like(colours[:, :1])], dim=1))
@@ -97,8 +95,9 @@ def _found(moments: list[list[torch.Tensor]]) -> tuple[torch.Tensor, torch.Tenso
     now, before, after = (
         torch.stack([squeezed(picture, gaze.SIDE) for picture in views]) for views in moments
     )
-    motions = torch.stack([gaze.residual_motion(view, now) for view in (before, after)])
-    figures = gaze.figure(now, motions.mean(dim=0))
+    # Both at once: never one alone, for which linear algebra rounds otherwise than for many.
+    motions = gaze.residual_motion(torch.cat([before, after]), torch.cat([now, now]))
+    figures = gaze.figure(now, motions.view(2, *before[:, 0].shape).mean(dim=0))
     return figures, gaze.boxes(figures)
 
 
