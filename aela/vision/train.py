@@ -8,8 +8,12 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import nn
-from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import (
+    PARAM_LIST,
+    AveragedModel,
+    get_ema_multi_avg_fn,
+    update_bn,
+)
 
 from aela.learning import checkpoints, embeddings, loop, rounds
 from aela.learning.bookmark import Bookmark, Part
@@ -434,19 +438,12 @@ def _prototypes_used(
     return used / min(len(prototypes.vectors), len(pictures))
 
 
-@torch.no_grad()
 def _fit_normalisation(
     network: Network, pictures: np.ndarray | Rows, settings: ImageEncoderSettings
 ) -> None:
     """Fit the means and variances of batch normalisation to memory, as training does in passing."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.momentum = None  # the mean over all batches
-    network.train()
-    for part in _parts(pictures):
-        if len(part) > 1:  # one picture has no spread
-            network(middle(part.float() / 255, 1.0, settings.input_px))
-    network.eval()
+    parts = (part for part in _parts(pictures) if len(part) > 1)  # one picture has no spread
+    update_bn((middle(part.float() / 255, 1.0, settings.input_px) for part in parts), network)
 
 
 @torch.no_grad()

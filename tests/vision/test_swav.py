@@ -21,8 +21,13 @@ def test_sinkhorn_uses_all_prototypes_equally_even_with_the_articles_small_epsil
     assert deviation < 0.05
 
 
+def test_sinkhorn_says_when_it_has_not_converged() -> None:
+    torch.manual_seed(0)
+    similar = torch.rand(64, 8) * 0.1 + torch.tensor([0.9] + [0.0] * 7)
+    assert sinkhorn(similar, epsilon=5e-3, iterations=1)[1] > 0.2
+
+
 def test_the_articles_epsilon_needs_logarithms_and_more_than_three_iterations() -> None:
-    """And it says when there were too few."""
     torch.manual_seed(0)
     frames, prototypes = (F.normalize(torch.randn(n, 64), dim=1) for n in (128, 100))
     similar = frames @ prototypes.T
